@@ -1,0 +1,52 @@
+# Verbs. Each makes .venv if it is not there. PYTHON=python3.12 picks another interpreter; PROVIDER=fake another provider.
+PYTHON ?= python3
+PROVIDER ?= embedded
+LAB := .venv/bin/lab --provider $(PROVIDER)
+
+.PHONY: help compare test lint lab-up lab-down doctor clean bench
+
+help:           ## these lines
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+
+compare: .venv/light  ## the main job: three architectures compared, report below reports/runs
+	@cat .venv/light
+	$(LAB) run compare
+
+test: .venv/dev  ## every test; what needs a missing extra is skipped with the reason
+	.venv/bin/python -m pytest
+
+lint: .venv/dev  ## ruff, mypy, import contracts
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+lab-up: .venv/light  ## stand the cloud up
+	$(LAB) up
+
+lab-down: .venv/light  ## stop it, keep its data
+	$(LAB) down
+
+doctor: .venv/light  ## what this machine can and cannot do
+	$(LAB) doctor
+
+clean: .venv/light  ## delete every Lab and what killed processes left
+	$(LAB) clean --all
+
+bench: .venv/dev  ## the lab's own hot paths
+	.venv/bin/python -m pytest benchmarks --benchmark-enable --benchmark-only -q
+
+# uv installs five times faster than pip; it comes from the package index like everything else.
+.venv/bin/uv:
+	$(PYTHON) -c 'import sys; sys.exit("lab needs Python 3.11 or newer; found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+
+.venv/light: pyproject.toml .venv/bin/uv
+	.venv/bin/python .ci/install.py . $@
+
+.venv/dev: pyproject.toml .venv/bin/uv
+	.venv/bin/python .ci/install.py '.[dev$(if $(filter all,$(LAB_TEST_EXTRAS)),$(comma)train)]' $@
+	@touch .venv/light
+
+comma := ,

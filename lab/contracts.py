@@ -1,0 +1,181 @@
+"""Every seam of the lab on one page: what a workload, an architecture, a provider and the stores that stages see must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from lab.model import Budget, Event, Message, Operation, Request, Response, Shape, Stage, Topology, Usage
+from lab.model.workload import ModelSize
+
+# ---- what stages see -------------------------------------------------------------------------------------------------
+
+
+class ObjectStore(Protocol):
+    """One bucket. Errors: MachineError when the store cannot be reached, KeyError for a missing key."""
+
+    def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None: ...
+    def get(self, key: str) -> bytes: ...
+    def keys(self, prefix: str = "") -> list[str]: ...
+    def delete(self, key: str) -> None: ...
+
+
+class Database(Protocol):
+    """One schema that is this deployment's own; statements use unqualified table names and %s parameters, and commit by themselves."""
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What a service hands to the stages it holds. `model()` gives the served model's bytes, fetched from the object store and
+    checked against its digest. `threads` is the number of threads that one inference may use."""
+
+    store: ObjectStore
+    database: Callable[[str], Database]
+    model: Callable[[], bytes]
+    model_size: ModelSize
+    threads: int = 1
+
+
+Handler = Callable[[Message], Message]
+BatchHandler = Callable[[Sequence[Message]], Sequence[Message]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handlers:
+    """The code of some stages, ready to run in one process. `batch` holds handlers of batchable stages (also in `single`)."""
+
+    single: Mapping[str, Handler]
+    batch: Mapping[str, BatchHandler] = field(default_factory=dict)
+
+
+class Workload(Protocol):
+    """One file in workloads/ with a class `Workload` that takes no arguments.
+
+    A handler refuses a bad request with lab.errors.InputError (HTTP 400; 413 when `what` starts with "too large"; KeyError gives 404).
+    The first stage of an operation gets the request's body, and its path and query parameters as fields; what the last stage returns is
+    the answer: its body if there is one (fields["content_type"] names the type), else its fields as a JSON object.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    operations: tuple[Operation, ...]
+    model_sizes: tuple[ModelSize, ...]
+
+    def wrong_rate_limit(self, model_size: ModelSize) -> float:
+        """The share of wrong answers above which a cell is INVALID (the model's own error, plus a margin)."""
+
+    def preload(self, seed: int) -> Sequence[Request]:
+        """Requests sent one by one and acknowledged before warm-up; reads may refer to what they made."""
+
+    def payload(self, seed: int, index: int, operation: str) -> Request:
+        """The same arguments give the same bytes."""
+
+    def check(self, request: Request, response: Response) -> bool:
+        """Whether a successful answer is the right one."""
+
+    def model_name(self, model_size: ModelSize) -> str | None:
+        """The name of the model file served at that size; None for a workload without a model."""
+
+    def model_bytes(self, model_size: ModelSize) -> tuple[bytes, str]:
+        """The shipped model and its sha256 digest (hex)."""
+
+    def handlers(self, stages: Collection[str], tools: Tools) -> Handlers:
+        """Opens what the stages need (connections, tables, the model); called once per process, inside it."""
+
+
+class Architecture(Protocol):
+    """One file in architectures/: a frozen dataclass `Options` and the pure function `place`."""
+
+    Options: type[Any]
+
+    def place(self, shape: Shape, budget: Budget, options: Any) -> Topology: ...
+
+
+# ---- the provider seam -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Capabilities:
+    """`system_cpus` and `driver_cpus` are the CPU numbers that the architecture and everything else get; equal when they share."""
+
+    isolation: Literal["pinned", "limits", "none"]
+    enforcement: Literal["enforced", "affinity", "none"]
+    deploys: bool = True
+    scales_to_zero: bool = False
+    measures_usage: bool = False
+    system_cpus: tuple[int, ...] = ()
+    driver_cpus: tuple[int, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Endpoint:
+    """One platform service as a user sees it. `credentials` is the path of a 0600 file, empty where none are needed."""
+
+    service: str
+    kind: str
+    url: str
+    ready_s: float
+    credentials: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deployment:
+    """One topology that stands: where its clients send requests, and how long each service took to be ready. `control_url` is the
+    activator's own address, for filling and draining pools; empty where nothing scales to zero."""
+
+    id: str
+    url: str
+    ready_s: Mapping[str, float]
+    control_url: str = ""
+
+
+class Replicas(Protocol):
+    """How many instances a service has; what the activator and a scaler hold in their own processes."""
+
+    def get(self, service: str) -> tuple[str, ...]:
+        """The base URLs of the ready instances."""
+
+    def set(self, service: str, count: int) -> None: ...
+
+    def add(self, service: str) -> tuple[str, Mapping[str, float]]:
+        """Starts one more and waits until it is ready: its URL and its start phases in ms. Raises MachineError when it dies."""
+
+    def remove(self, service: str, url: str) -> None: ...
+
+
+class Provider(Protocol):
+    """One file or package in providers/ with a class `Provider(settings: Settings)`; a Lab is named by settings.name.
+
+    `up` is all or nothing and may be called on a Lab that stands (then it returns its endpoints). `destroy` may be called twice.
+    """
+
+    name: str
+
+    def capabilities(self) -> Capabilities: ...
+    def prepare(self) -> None:
+        """Raises MachineError with every reason why `up` cannot work here."""
+
+    def up(self, report: Callable[[str], None] = ...) -> tuple[Endpoint, ...]: ...
+    def find(self) -> tuple[Endpoint, ...] | None:
+        """The Lab's endpoints if it stands, else None."""
+
+    def deploy(self, topology: Topology, deployment: str, seed: int) -> Deployment:
+        """Starts every process of the architecture with a fresh bucket and schema; returns when all are ready."""
+
+    def retire(self, deployment: str) -> None:
+        """Stops it and removes its bucket, schema and routes; twice is fine."""
+
+    def endpoints(self) -> tuple[Endpoint, ...]: ...
+    def logs(self, service: str = "", deployment: str = "") -> Iterator[str]: ...
+    def events(self, deployment: str) -> Sequence[Event]: ...
+    def usage(self) -> tuple[Usage, ...]: ...
+    def down(self) -> None:
+        """Stops everything and keeps the data."""
+
+    def destroy(self) -> tuple[str, ...]:
+        """Stops everything, deletes the Lab's data and whatever a killed process left; returns what it removed, by name."""

@@ -1,0 +1,30 @@
+"""All nouns of the lab: frozen, keyword-only, units in the names; no behaviour beyond what their own fields decide."""
+
+from lab.model.machine import Environment, MachineState
+from lab.model.measure import Event, Sample, Stat, Usage
+from lab.model.plan import Budget, Cell, Ladder, Plan
+from lab.model.topology import Batching, Edge, Service, Topology
+from lab.model.workload import Message, Operation, Request, Response, Shape, Stage
+
+__all__ = [
+    "Batching",
+    "Budget",
+    "Cell",
+    "Edge",
+    "Environment",
+    "Event",
+    "Ladder",
+    "MachineState",
+    "Message",
+    "Operation",
+    "Plan",
+    "Request",
+    "Response",
+    "Sample",
+    "Service",
+    "Shape",
+    "Stage",
+    "Stat",
+    "Topology",
+    "Usage",
+]

@@ -1,0 +1,86 @@
+"""What a scenario compiles to: an ordered, seeded list of cells, with its minutes added up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lab.model.topology import Topology
+from lab.model.workload import ModelSize
+
+SCHEMA_VERSION = 1
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """What one architecture may use, its activator included."""
+
+    cpus: float = 1.0
+    memory_mib: int = 3072
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ladder:
+    """Rising rates on one deployment. Every step lasts `window_s`; warm-up ends by a stability test, at the latest after `warmup_max_s`."""
+
+    rates_per_s: tuple[float, ...]
+    window_s: float
+    warmup_max_s: float
+    warmup_rate_per_s: float
+    drain_s: float
+    timeout_s: float
+    arrival: Literal["poisson", "constant"] = "poisson"
+    cold_requests: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One deployment of one subject under one load. `id` is its folder. `block` numbers the interleaved round it belongs to.
+    role `floor_driver`: noop on the fake provider; `floor_path`: noop on the real one; both measure the instrument."""
+
+    id: str
+    role: Literal["subject", "floor_driver", "floor_path"]
+    provider: str
+    architecture: str
+    variant: str
+    workload: str
+    model_size: ModelSize
+    options: Mapping[str, Scalar]
+    load: Ladder
+    block: int
+    seed: int
+    topology: Topology | None
+    expected_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Nothing outside it changes a result. `settings` are the resolved ones, flat. `detectable_ratio` is the smallest ratio of two
+    architectures' primary metric that this plan can tell apart with 80 % power (None under 2 deployments)."""
+
+    schema_version: int = SCHEMA_VERSION
+    scenario: str
+    scenario_sha256: str
+    kind: Literal["serve"] = "serve"
+    workload: str
+    budget: Budget
+    cells: tuple[Cell, ...]
+    deployments: int
+    verdicts: bool
+    primary_metric: str
+    primary_rate_per_s: float
+    slo_percentile: float
+    slo_ms: float
+    error_rate_limit: float
+    traffic_per_s: tuple[float, ...]
+    prices: str
+    seed: int
+    isolation: Literal["pinned", "limits", "none"]
+    enforcement: Literal["enforced", "affinity", "none"]
+    expected_s: float
+    detectable_ratio: float | None
+    spread: float
+    spread_source: str
+    settings: Mapping[str, Scalar] = field(default_factory=dict)

@@ -1,0 +1,184 @@
+"""Compiles a scenario and the resolved settings to a Plan: pure, seeded, with every rule that a topology breaks reported at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from lab import registry
+from lab.contracts import Capabilities
+from lab.errors import InputError
+from lab.model import Budget, Cell, Ladder, Plan, Shape, Topology
+from lab.model.workload import ModelSize
+from lab.power import detectable_ratio
+from lab.scenario import Scenario, Serve, Subject
+from lab.settings import Settings
+
+Role = Literal["subject", "floor_driver", "floor_path"]
+VERDICT_DEPLOYMENTS = 7  # DESIGN 5.4: fewer cannot reach significance once corrected
+ASSUMED_SPREAD = 0.10  # log-scale standard deviation between deployments, until this machine's own is learned
+# Upper limits that make the plan's minutes, from the budget per cell of the compare scenario; measured ends are earlier.
+START_S, PRELOAD_S, RETIRE_S, COLD_S, LAB_UP_S = 3.0, 0.5, 0.7, 3.0, 5.0
+
+
+def shape(workload: str, model_size: ModelSize) -> Shape:
+    loaded = registry.workload(workload)
+    return Shape(name=workload, model_size=model_size, stages=loaded.stages, operations=loaded.operations)
+
+
+def place(subject: Subject, workload: str, model_size: ModelSize, budget: Budget) -> Topology:
+    """The topology of one subject. Raises InputError with every rule it breaks."""
+    architecture = registry.architecture(subject.architecture)
+    form = shape(workload, model_size)
+    options = architecture.Options(**subject.options)
+    topology = dataclasses.replace(architecture.place(form, budget, options), options=dataclasses.asdict(options))
+    problems = topology.problems(form.stages, form.operations)
+    if (topology.cpus, topology.memory_mib) != (budget.cpus, budget.memory_mib):
+        problems.append(
+            f"it has {topology.cpus} CPUs and {topology.memory_mib} MiB; the budget is {budget.cpus} and {budget.memory_mib} for all"
+        )
+    if problems:
+        what = f"architecture {subject.architecture} cannot place workload {workload} at size {model_size}"
+        raise InputError(what, "give it other options, or a larger budget", problems)
+    return topology
+
+
+def compile(
+    scenario: Scenario,
+    settings: Settings,
+    capabilities: Capabilities,
+    *,
+    spread: float | None = None,
+) -> Plan:
+    """`spread`: the learned log-scale standard deviation between deployments on this machine; None assumes 10 %."""
+    body = scenario.body
+    if not isinstance(body, Serve):
+        raise InputError(f"{scenario.name} is a scenario of kind {body.kind}", "`lab train` runs kind train")
+    _check_sizes(body)
+    if capabilities.deploys and not body.architectures:
+        raise InputError(
+            f"{scenario.name} names no architecture", f"provider {settings.provider} deploys; `lab list architectures` shows which"
+        )
+    cells = _Cells(body=body, provider=settings.provider, deploys=capabilities.deploys).all()
+    primary = body.primary_rate_per_s or body.load.rates_per_s[0]
+    if primary not in body.load.rates_per_s:
+        raise InputError(
+            f"primary_rate_per_s: found {primary:g}, wanted one of load.rates_per_s {body.load.rates_per_s}",
+            "verdicts need a measured rate",
+        )
+    return Plan(
+        scenario=scenario.name,
+        scenario_sha256=scenario.sha256,
+        workload=body.workload,
+        budget=_budget(body),
+        cells=tuple(cells),
+        deployments=body.deployments,
+        verdicts=body.deployments >= VERDICT_DEPLOYMENTS,
+        primary_metric=body.primary_metric,
+        primary_rate_per_s=primary,
+        slo_percentile=body.slo.percentile,
+        slo_ms=body.slo.latency_ms,
+        error_rate_limit=body.slo.error_rate,
+        traffic_per_s=tuple(body.traffic_per_s),
+        prices=body.prices,
+        seed=body.seed,
+        isolation=capabilities.isolation,
+        enforcement=capabilities.enforcement,
+        expected_s=LAB_UP_S + sum(c.expected_s for c in cells),
+        detectable_ratio=detectable_ratio(spread or ASSUMED_SPREAD, body.deployments) if body.deployments > 1 else None,
+        spread=spread or ASSUMED_SPREAD,
+        spread_source="learned on this machine" if spread else "assumed",
+        settings=_flat(settings),
+    )
+
+
+def _check_sizes(body: Serve) -> None:
+    sizes = registry.workload(body.workload).model_sizes
+    unknown = [s for s in body.model_size if s not in sizes]
+    if unknown:
+        raise InputError(f"model_size: found {', '.join(unknown)}, wanted {', '.join(sizes)}", f"workload {body.workload} serves no other")
+
+
+def _budget(body: Serve) -> Budget:
+    return Budget(cpus=body.budget.cpus, memory_mib=body.budget.memory_mib)
+
+
+def _flat(settings: Settings) -> Mapping[str, str | float]:
+    return {k: v for k, v in dataclasses.asdict(settings).items() if k not in ("home", "runs")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cells:
+    """Makes the cells of one scenario on one provider."""
+
+    body: Serve
+    provider: str
+    deploys: bool
+
+    def all(self) -> list[Cell]:
+        return (self._floors() if self.body.floor else []) + self._subjects()
+
+    def _subjects(self) -> list[Cell]:
+        """Block after block, in each every subject once, in an order of its own."""
+        order = random.Random(self.body.seed)
+        architectures = self.body.architectures if self.deploys else [Subject(architecture=self.provider)]
+        cells: list[Cell] = []
+        for block in range(self.body.deployments):
+            subjects = [(s, size) for size in self.body.model_size for s in architectures]
+            order.shuffle(subjects)
+            for subject, size in subjects:
+                name = "-".join(filter(None, (f"{block + 1:02d}", subject.architecture, subject.variant, size)))
+                cells.append(self._cell(name, "subject", subject, size, block))
+        return cells
+
+    def _floors(self) -> list[Cell]:
+        """noop on the fake provider (floor of the driver), then on the real one (floor of the path), at the primary rate."""
+        rate = self.body.primary_rate_per_s or self.body.load.rates_per_s[0]
+        load = self.body.load.model_copy(update={"rates_per_s": [rate]})
+        noop = self.body.model_copy(update={"workload": "noop", "load": load})
+        three_tier = Subject(architecture="three_tier")
+        driver = _Cells(body=noop, provider="fake", deploys=True)._cell("00-floor_driver", "floor_driver", three_tier, "S", 0)
+        path = _Cells(body=noop, provider=self.provider, deploys=True)._cell("00-floor_path", "floor_path", three_tier, "S", 0)
+        return [driver, path] if self.deploys else [driver]
+
+    def _cell(self, name: str, role: Role, subject: Subject, size: ModelSize, block: int) -> Cell:
+        body = self.body
+        topology = place(subject, body.workload, size, _budget(body)) if self.deploys else None
+        load = _ladder(body, topology is not None and topology.activated)
+        return Cell(
+            id=name,
+            role=role,
+            provider=self.provider,
+            architecture=subject.architecture,
+            variant=subject.variant,
+            workload=body.workload,
+            model_size=size,
+            options=topology.options if topology else {},
+            load=load,
+            block=block,
+            seed=body.seed * 1000 + block,
+            topology=topology,
+            expected_s=_expected_s(load),
+        )
+
+
+def _ladder(body: Serve, activated: bool) -> Ladder:
+    load = body.load
+    return Ladder(
+        rates_per_s=tuple(load.rates_per_s),
+        window_s=load.window_s,
+        warmup_max_s=load.warmup_max_s,
+        warmup_rate_per_s=min(load.rates_per_s),
+        drain_s=load.drain_s,
+        timeout_s=load.timeout_s,
+        arrival=load.arrival,
+        cold_requests=load.cold_requests if activated else 0,
+    )
+
+
+def _expected_s(load: Ladder) -> float:
+    windows = len(load.rates_per_s) * load.window_s
+    return START_S + PRELOAD_S + load.cold_requests * COLD_S + load.warmup_max_s + windows + load.drain_s + RETIRE_S

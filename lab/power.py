@@ -1,0 +1,21 @@
+"""From the spread between deployments and their number to the smallest ratio of two architectures that a paired t test can tell apart."""
+
+from __future__ import annotations
+
+import math
+
+from scipy import special
+
+
+def detectable_ratio(spread: float, n: int, *, comparisons: int = 1, alpha: float = 0.05, power: float = 0.8) -> float | None:
+    """The ratio (> 1) that is found with probability `power` by a two-sided t test on the logs of `n` deployments per arm, paired by block.
+
+    `spread` is the standard deviation on the log scale between deployments of one arm. `comparisons` is the number of pairs that share
+    `alpha` (the first and strictest step of Holm's correction). None below 2 deployments: there is nothing to estimate a spread from.
+    """
+    if n < 2:
+        return None
+    freedom = n - 1
+    critical = special.stdtrit(freedom, 1 - alpha / comparisons / 2)
+    noncentrality = special.nctdtrinc(freedom, 1 - power, critical)
+    return math.exp(float(noncentrality) * spread * math.sqrt(2 / n))

@@ -1,0 +1,116 @@
+"""A name is a file name: lists and loads workloads, architectures, providers, scenarios and price books; the one dynamic import."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, cast
+
+from lab.contracts import Architecture, Provider, Replicas, Workload
+from lab.errors import InputError
+
+Kind = Literal["workloads", "architectures", "providers", "scenarios", "prices"]
+PACKAGE = Path(__file__).resolve().parent
+PROJECT_VARIABLE = "LAB_PROJECT"  # the user's folder, handed to every process of the lab
+
+
+def project() -> Path:
+    return Path(os.environ.get(PROJECT_VARIABLE) or Path.cwd())
+
+
+def folders(kind: Kind) -> list[Path]:
+    """Where names of this kind are looked up, first wins: the user's folder, then ours (beside the package, in it, or in the wheel)."""
+    ours = [PACKAGE.parent / kind, PACKAGE / "_shipped" / kind] if kind in ("architectures", "scenarios") else [PACKAGE / kind]
+    own = [] if kind == "providers" else [project() / kind]
+    seen: dict[Path, Path] = {}
+    for folder in own + ours:
+        if folder.is_dir():
+            seen.setdefault(folder.resolve(), folder)
+    return list(seen.values())
+
+
+def files(kind: Kind) -> dict[str, Path]:
+    """name -> file (a package's folder for providers that are packages), sorted by name."""
+    suffix = ".yaml" if kind in ("scenarios", "prices") else ".py"
+    found: dict[str, Path] = {}
+    for folder in folders(kind):
+        for path in sorted(folder.iterdir()):
+            package = suffix == ".py" and (path / "__init__.py").is_file() and _offers(path / "__init__.py", kind)
+            plain = path.suffix == suffix and not path.name.startswith("_")
+            if package or plain:
+                found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def _offers(init: Path, kind: Kind) -> bool:
+    return kind == "providers" and "Provider" in init.read_text()
+
+
+def names(kind: Kind) -> tuple[str, ...]:
+    return tuple(files(kind))
+
+
+def find(kind: Kind, name: str) -> Path:
+    """The file of `name`; for scenarios and prices a path to a file works too. Raises InputError with the nearest names."""
+    known = files(kind)
+    if name in known:
+        return known[name]
+    path = Path(name)
+    if kind in ("scenarios", "prices") and (path.suffix == ".yaml" or path.is_file()):
+        if path.is_file():
+            return path
+        if path.stem in known and path.parent.name == kind:
+            return known[path.stem]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    places = ", ".join(str(f) for f in folders(kind))
+    raise InputError(f"no {kind.removesuffix('s')} is called {name!r}; there are: {', '.join(known)}", f"{hint}looked in {places}")
+
+
+def _module(kind: Kind, name: str) -> ModuleType:
+    path = find(kind, name)
+    if path.is_relative_to(PACKAGE / kind):
+        return importlib.import_module(f"lab.{kind}.{name}")
+    alias = f"lab_{kind}_{name}"
+    known = sys.modules.get(alias)
+    if known is not None and known.__file__ == str(path):
+        return known
+    spec = importlib.util.spec_from_file_location(alias, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[alias] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _attribute(kind: Kind, name: str, attribute: str) -> Any:
+    module = _module(kind, name)
+    if not hasattr(module, attribute):
+        raise InputError(f"{find(kind, name)} defines no {attribute!r}", f"every file in {kind}/ has one; see lab/contracts.py")
+    return getattr(module, attribute)
+
+
+def workload(name: str) -> Workload:
+    return cast(Workload, _attribute("workloads", name, "Workload")())
+
+
+def architecture(name: str) -> Architecture:
+    _attribute("architectures", name, "Options")
+    _attribute("architectures", name, "place")
+    return cast(Architecture, _module("architectures", name))
+
+
+def provider(name: str) -> Callable[..., Provider]:
+    """Takes the resolved settings."""
+    return cast(Callable[..., Provider], _attribute("providers", name, "Provider"))
+
+
+def replicas(provider_name: str, handle: str) -> Replicas:
+    """The provider's Replicas, for processes of its own such as the activator."""
+    return cast(Replicas, _attribute("providers", provider_name, "replicas")(handle))

@@ -1,0 +1,34 @@
+"""The machine's identity: hashed fields only; siblings and claims."""
+
+import pytest
+
+from lab import environment
+
+
+def test_identity_follows_every_field_and_nothing_else() -> None:
+    values = environment.machine("embedded")
+    assert environment.identify(values) == environment.identify(dict(reversed(values.items())))
+    for key in values:
+        assert environment.identify({**values, key: "other"}) != environment.identify(values)
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("0", {0}), ("0,4", {0, 4}), ("0-2,5\n", {0, 1, 2, 5})])
+def test_cpu_lists_as_the_kernel_prints_them(text: str, wanted: set[int]) -> None:
+    assert environment._cpu_list(text) == wanted
+
+
+def test_tails_are_claimed_only_with_isolation() -> None:
+    assert "tail" not in environment.claims("none")
+    assert "tail" in environment.claims("pinned")
+
+
+def test_the_commit_is_read_without_a_process(tmp_path) -> None:
+    git = tmp_path / ".git"
+    (git / "refs/heads").mkdir(parents=True)
+    (git / "HEAD").write_text("ref: refs/heads/main\n")
+    (git / "refs/heads/main").write_text("a" * 40 + "\n")
+    assert environment._git_commit(tmp_path / "deeper") == "a" * 40
+    (git / "refs/heads/main").unlink()
+    (git / "packed-refs").write_text("# pack-refs\n" + "b" * 40 + " refs/heads/main\n")
+    assert environment._git_commit(tmp_path) == "b" * 40
+    assert environment._git_commit(tmp_path.parent / "elsewhere") != "b" * 40

@@ -1,0 +1,38 @@
+"""Settings: layers in rising order, every problem at once."""
+
+from pathlib import Path
+
+import pytest
+
+from lab.errors import InputError
+from lab.settings import resolve
+
+
+def test_layers_rise_from_file_over_environment_to_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (tmp_path / "lab.toml").write_text('name = "folder"\nobject_store = "minio"\nstart_timeout_s = 5\n')
+    (home / "lab.toml").write_text('name = "home"\n')
+    monkeypatch.setenv("LAB_HOME", str(home))
+    assert resolve(folder=tmp_path).name == "home"
+    monkeypatch.setenv("LAB_NAME", "environment")
+    assert resolve(folder=tmp_path).name == "environment"
+    settings = resolve({"name": "option", "provider": None}, folder=tmp_path)
+    assert (settings.name, settings.object_store, settings.start_timeout_s) == ("option", "minio", 5.0)
+    assert settings.state == home / "option"
+
+
+def test_every_wrong_setting_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "lab.toml").write_text('nmae = "x"\nstart_timeout_s = "soon"\nname = "../up"\n')
+    with pytest.raises(InputError) as caught:
+        resolve({"home": str(tmp_path / "home")}, folder=tmp_path)
+    text = "\n".join(caught.value.problems)
+    assert "unknown setting 'nmae'" in text
+    assert "start_timeout_s: found 'soon', wanted a number" in text
+    assert "name: found '../up'" in text
+
+
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lab.toml").write_text("name = \n")
+    with pytest.raises(InputError, match=r"lab\.toml is not TOML"):
+        resolve(folder=tmp_path)
