@@ -1,0 +1,306 @@
+"""The tables behind the charts, and those of costs, effects, rankings and invalid cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lab.analysis.results import Comparison, CostAt, Costs, Curve, Group, Summary
+from lab.model import Stat
+from lab.report import figures
+from lab.report.bars import cold_phase_order
+from lab.report.figures import DASH
+from lab.report.tables import INVALID, Row, Table, TableCell, asked, cell, chosen, columns, given, shown, usable, words
+
+PERCENTILES = ("p50", "p95", "p99")
+
+
+def latency_points(groups: Sequence[Group], name: str) -> Table:
+    rows = []
+    for group in filter(usable, groups):
+        for step in group.steps:
+            latency = [cell(step.latency[p], f"{p} at {figures.per_second(step.rate_per_s)}") for p in PERCENTILES if p in step.latency]
+            cells = (words(group.name), asked(step.rate_per_s), cell(step.achieved_per_s, "achieved_per_s"), *latency)
+            rows.append(Row(cells=cells, series=group.name))
+    kept = [p for p in PERCENTILES if any(p in s.latency for g in groups for s in g.steps)]
+    return Table(
+        name=name,
+        caption="Throughput and latency, as drawn",
+        columns=columns("<architecture", "asked", "achieved", *kept),
+        rows=tuple(rows),
+        source="summary.json /groups/*/steps",
+    )
+
+
+def cost_curves(costs: Costs, names: Sequence[str], name: str) -> Table:
+    curves = {n: costs.curves[n] for n in names if n in costs.curves}
+    xs = sorted({x for curve in curves.values() for x in curve.x})
+    rows = [Row(cells=(asked(x), *(_amount(curve, x) for curve in curves.values()))) for x in xs]
+    return Table(
+        name=name,
+        caption=f"USD per month by traffic, allocation, cpu_scale {figures.plain(costs.cpu_scale)}",
+        columns=columns("traffic", *curves),
+        rows=tuple(rows),
+        source="comparison.json /costs/curves",
+    )
+
+
+def _amount(curve: Curve, x: float) -> TableCell:
+    if x not in curve.x:
+        return TableCell(text=DASH, why="not computed at this traffic")
+    i = curve.x.index(x)
+    between = f"{figures.money(curve.low[i])}–{figures.money(curve.high[i])}" if curve.low and curve.high else ""
+    return TableCell(text=figures.money(curve.y[i]), interval=between, basis="priced")
+
+
+def percentiles(picked: Mapping[str, Curve], name: str) -> Table:
+    quantiles = sorted({x for curve in picked.values() for x in curve.x})
+    why = "the sample does not support this percentile"
+    rows = []
+    for q in quantiles:
+        found = [given(c.y[c.x.index(q)] if q in c.x else None, "ms", why) for c in picked.values()]
+        rows.append(Row(cells=(words(f"p{figures.plain(round(q * 100, 6))}"), *found)))
+    return Table(
+        name=name,
+        caption="Latency percentiles at the primary rate",
+        columns=columns("<percentile", *picked),
+        rows=tuple(rows),
+        source="summary.json /groups/*/steps/*/percentiles, from cells/*/samples.parquet",
+    )
+
+
+def waterfalls(groups: Sequence[Group], name: str) -> Table:
+    rows = []
+    for group in filter(usable, groups):
+        for span in group.waterfall:
+            rows.append(
+                Row(
+                    cells=(
+                        words(group.name),
+                        words(span.name),
+                        words(span.kind),
+                        words(span.service),
+                        given(span.start_ms, "ms"),
+                        given(span.duration_ms, "ms"),
+                        given(span.count),
+                    ),
+                    series=group.name,
+                )
+            )
+    return Table(
+        name=name,
+        caption="One median request, span by span",
+        columns=columns("<architecture", "<span", "<kind", "<service", "start", "duration", "per request"),
+        rows=tuple(rows),
+        source="summary.json /groups/*/waterfall, from the Server-Timing header in cells/*/samples.parquet",
+    )
+
+
+def timeline(group: Group, name: str) -> Table:
+    services = sorted({s for point in group.timeline for s in point.instances})
+    rows = []
+    for p in group.timeline:
+        latency = given(p.p50_ms, "ms", "no request was answered in this second")
+        counts = [given(p.instances.get(s), "", "not counted in this second") for s in services]
+        rates = (given(p.offered_per_s, "/s"), given(p.completed_per_s, "/s"))
+        happened = words(_happened(group, p.at_s))
+        rows.append(Row(cells=(chosen(p.at_s, "s"), *rates, latency, given(p.errors), *counts, happened)))
+    return Table(
+        name=name,
+        caption=f"{group.name}, second by second",
+        columns=columns("time", "offered", "completed", "p50", "errors", *(f"instances of {s}" for s in services), "<events"),
+        rows=tuple(rows),
+        source="summary.json /groups/*/timeline, from cells/*/samples.parquet and events.jsonl",
+    )
+
+
+def _happened(group: Group, second: float) -> str:
+    """What happened within one second from `second`."""
+    found = [e for e in group.events if isinstance(at := e.get("at_s"), (int, float)) and second <= at < second + 1]
+    return ", ".join(f"{str(e.get('kind', 'event')).replace('_', ' ')} {e.get('service', '')}".strip() for e in found)
+
+
+def cold_phases(groups: Sequence[Group], name: str) -> Table:
+    phases = cold_phase_order(groups)
+    rows = []
+    for group in groups:
+        parts = [given(group.cold_phases_ms.get(p), "ms", "this phase does not occur here") for p in phases]
+        rows.append(Row(cells=(words(group.name), cell(shown(group, group.cold_ms), "cold_ms"), *parts), series=group.name))
+    return Table(
+        name=name,
+        caption="A cold start, phase by phase",
+        columns=columns("<architecture", "cold request", *map(figures.metric, phases)),
+        rows=tuple(rows),
+        source="summary.json /groups/*/cold_ms and cold_phases_ms, from cells/*/events.jsonl and samples.parquet",
+    )
+
+
+def monthly(summary: Summary, costs: Costs) -> Table:
+    """Both bases at every traffic: no figure per million without its monthly traffic."""
+    rows = []
+    by_name = {g.name: g for g in summary.groups}
+    for index, at in _by_traffic(costs):
+        group = by_name.get(at.group)
+        source = f"comparison.json /costs/at/{index}"
+        names = ("month_allocation", "month_usage", "per_million_allocation", "per_million_usage", "per_1000_correct_allocation")
+        stats: list[tuple[Stat, str]] = [(getattr(at, n), f"{source}/{n}") for n in names]
+        made = [cell(shown(group, s) if group else s, where) for s, where in stats]
+        counted = ", ".join(f"{n} {s}" for s, n in at.replicas.items()) or "on demand"
+        why = at.month_allocation.why_missing
+        replicas = TableCell(text=DASH if why else counted, why=why)
+        rows.append(Row(cells=(asked(at.traffic_per_s), words(at.group, source), *made, replicas)))
+    heads = ("traffic", "<architecture", "month, allocation", "month, usage", "per 1M, allocation", "per 1M, usage")
+    return Table(
+        name="monthly",
+        caption=f"What it costs, cpu_scale {figures.plain(costs.cpu_scale)}",
+        columns=columns(*heads, "per 1,000 correct, allocation", "<replicas"),
+        rows=tuple(rows),
+        source="comparison.json /costs/at",
+    )
+
+
+def _by_traffic(costs: Costs) -> list[tuple[int, CostAt]]:
+    """With the index in the file; groups at one traffic stand together."""
+    return sorted(enumerate(costs.at), key=lambda pair: pair[1].traffic_per_s)
+
+
+def bill_variants(costs: Costs) -> Table:
+    """The same month under other rules of counting, on the allocation basis."""
+    rows = []
+    absent = Stat.missing("USD", "not computed", basis="priced")
+    for index, at in _by_traffic(costs):
+        names = ("month_allocation", "month_all_grades", "month_free_tier", "month_without_shared")
+        made = [cell(getattr(at, n) or absent, f"comparison.json /costs/at/{index}/{n}") for n in names]
+        rows.append(Row(cells=(asked(at.traffic_per_s), words(at.group), *made)))
+    return Table(
+        name="bill-variants",
+        caption="The same month, counted differently (allocation)",
+        columns=columns("traffic", "<architecture", "headline", "with grade C", "with the free tier", "without what all share"),
+        rows=tuple(rows),
+        source="comparison.json /costs/at",
+    )
+
+
+def cost_lines(at_traffic: Sequence[CostAt], cpu_scale: float, name: str) -> Table:
+    rows = []
+    for at in at_traffic:
+        for line in at.lines:
+            amounts = [TableCell(text=figures.money(v), basis="priced") for v in (line.allocation_usd, line.usage_usd)]
+            price = words(f"{line.grade}, {line.as_of}")
+            cells = (words(at.group), asked(at.traffic_per_s), words(line.kind.replace("_", " ")), words(line.service), *amounts)
+            rows.append(Row(cells=(*cells, words(line.sku), price, words(line.source)), series=at.group))
+    return Table(
+        name=name,
+        caption=f"Every line of the bill per month, cpu_scale {figures.plain(cpu_scale)}",
+        columns=columns(
+            "<architecture", "traffic", "<kind", "<service", "allocation", "usage", "<what is bought", "<grade, date", "<source"
+        ),
+        rows=tuple(rows),
+        source="comparison.json /costs/at/*/lines",
+    )
+
+
+def break_evens(costs: Costs) -> Table:
+    rows = []
+    absent = Stat.missing("1/s", "not computed", basis="priced")
+    for index, b in enumerate(costs.break_even):
+        at = f"comparison.json /costs/break_even/{index}"
+        free = cell(b.with_free_tier or absent, f"{at}/with_free_tier")
+        said = b.sentence or (f"{b.always} is always cheaper" if b.always else "")
+        rows.append(Row(cells=(words(b.cheaper_below), words(b.other), cell(b.traffic_per_s, f"{at}/traffic_per_s"), free, words(said))))
+    return Table(
+        name="break-even",
+        caption="Where the cheaper one changes",
+        columns=columns("<costs less below", "<than", "traffic", "with the free tier", "<in words"),
+        rows=tuple(rows),
+        source="comparison.json /costs/break_even",
+    )
+
+
+def effects(comparison: Comparison) -> Table:
+    rows = []
+    for index, e in enumerate(comparison.effects):
+        ratio = cell(e.ratio, f"comparison.json /effects/{index}/ratio")
+        cells = (words(figures.metric(e.metric)), words(e.b), words(e.a), ratio, words(e.verdict), words(e.reason))
+        rows.append(Row(cells=cells))
+    return Table(
+        name="effects",
+        caption="How much they differ here",
+        columns=columns("<metric", "<this one", "<over that one", "ratio", "<verdict", "<why"),
+        rows=tuple(rows),
+        source="comparison.json /effects",
+    )
+
+
+def shares(comparison: Comparison) -> Table:
+    rows = []
+    for index, r in enumerate(comparison.rankings):
+        drawn = " · ".join(f"{name} {figures.share(value)}" for name, value in sorted(r.shares.items(), key=lambda share: -share[1]))
+        source = f"comparison.json /rankings/{index}"
+        pair = words(f"{r.a}, {r.b}", source)
+        share = words(drawn) if drawn else TableCell(text=DASH, why=r.sentence or "no draws were made")
+        rows.append(Row(cells=(words(figures.metric(r.metric)), pair, share, words(r.status), words(r.flip_at), words(r.sentence))))
+    return Table(
+        name="shares",
+        caption="Share of cloud draws by winner",
+        columns=columns("<metric", "<pair", "<wins", "<status", "<flips at", "<sentence"),
+        rows=tuple(rows),
+        source="comparison.json /rankings",
+    )
+
+
+def operations(summary: Summary) -> Table:
+    """Median of every operation, and the primary metric of every deployment, step by step."""
+    names = list(dict.fromkeys(n for g in summary.groups for s in g.steps for n in s.by_operation))
+    rows = []
+    for index, group in enumerate(summary.groups):
+        for number, step in enumerate(group.steps):
+            at = f"summary.json /groups/{index}/steps/{number}"
+            absent = Stat.missing("ms", "this operation was not asked for")
+            each = [cell(shown(group, step.by_operation.get(n, absent)), f"{at}/by_operation/{n}") for n in names]
+            drawn = " · ".join(figures.number(v) for v in step.per_deployment_ms) if usable(group) else ""
+            why = "a deployment alone does not support it" if usable(group) else INVALID
+            spread = TableCell(text=drawn or DASH, why="" if drawn else why, source=f"{at}/per_deployment_ms")
+            rows.append(Row(cells=(words(group.name, at), asked(step.rate_per_s), *each, spread), series=group.name))
+    return Table(
+        name="operations",
+        caption="By operation (p50), and by deployment",
+        columns=columns("<architecture", "asked", *names, f"{figures.metric(summary.primary_metric)} of each deployment, ms"),
+        rows=tuple(rows),
+        source="summary.json /groups/*/steps",
+    )
+
+
+def counts(summary: Summary) -> Table:
+    rows = []
+    for index, g in enumerate(summary.groups):
+        c, at = g.counts, f"summary.json /groups/{index}/counts"
+        numbers = [
+            given(None if c.why_missing else v, "", c.why_missing, at) for v in (c.hops, c.store_writes, c.store_reads, c.database_trips)
+        ]
+        moved = [given(v, "B", source=at) for v in (c.bytes_in, c.bytes_out)]
+        why = c.why_missing or "there is none in one request"
+        local = [given(v, "ms", why, at) for v in (c.hop_ms, c.store_ms, c.database_ms)]
+        rows.append(Row(cells=(words(g.name, at), *numbers, *moved, *local), series=g.name))
+    heads = ("<architecture", "hops", "store writes", "store reads", "database trips", "bytes in", "bytes out")
+    return Table(
+        name="counts",
+        caption="What one request does",
+        columns=columns(*heads, "one hop here", "one store operation here", "one database trip here"),
+        rows=tuple(rows),
+        source="summary.json /groups/*/counts",
+    )
+
+
+def floors(summary: Summary) -> Table:
+    rows = []
+    for label, name in (("driver + fake provider", "floor_driver_ms"), ("driver + noop on the real provider", "floor_path_ms")):
+        values = getattr(summary, name)
+        absent = Stat.missing("ms", "the scenario does not measure the floor")
+        rows.append(Row(cells=(words(label), *(cell(values.get(p, absent), f"summary.json /{name}/{p}") for p in ("p50", "p99")))))
+    return Table(
+        name="floors",
+        caption="The floor of the instrument",
+        columns=columns("<floor of", "p50", "p99"),
+        rows=tuple(rows),
+        source="summary.json /floor_driver_ms and /floor_path_ms",
+    )

@@ -1,0 +1,97 @@
+"""report.md: the answer, the table, two pictures and how to repeat the run, small enough for a comment on a pull request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from lab.analysis.results import Comparison, Summary
+from lab.report import cloud, figures, page, palette, svg
+from lab.report.tables import Table, TableCell, headline
+
+THROUGHPUT, COST = "report-throughput.svg", "report-cost.svg"
+LEFT_OUT = ("service p50", "CPU platform", "memory")  # of the headline table; report.html has them
+MOST_CELLS = 12
+
+
+def markdown(summary: Summary, comparison: Comparison | None = None) -> str:
+    return "\n".join(_lines(summary, comparison)) + "\n"
+
+
+def pictures(summary: Summary, comparison: Comparison | None = None) -> dict[str, str]:
+    """file name -> SVG, of the first workload and model size."""
+    looks = palette.looks(summary.groups)
+    panels = page.panels(summary)
+    if not panels:
+        return {}
+    made = {THROUGHPUT: svg.standalone(page.throughput(summary, panels[0], looks).svg)}
+    if comparison is not None and comparison.costs is not None:
+        made[COST] = svg.standalone(page.monthly_cost(comparison.costs, panels[0], looks).svg)
+    return made
+
+
+def _lines(summary: Summary, comparison: Comparison | None) -> Iterator[str]:
+    yield f"**{escaped(comparison.answer if comparison else 'No comparison has been made of this run.')}**"
+    if comparison is not None:
+        yield from ("", escaped(comparison.certainty))
+    mode = escaped(f"{page.heading(summary)} · {figures.duration(summary.duration_s)} · {summary.run}")
+    yield from ("", mode, "", *_table(headline(summary, comparison)), "")
+    if comparison is not None:
+        yield from _rankings(comparison)
+    yield f"![Throughput against latency]({THROUGHPUT})"
+    if comparison is not None and comparison.costs is not None:
+        yield f"![Dollars per month against traffic]({COST})"
+    yield from ("", *_small_print(summary, comparison))
+    yield from ("", "Repeat it:", "", f"    {' '.join(summary.command.split())}")
+
+
+def _table(table: Table) -> Iterator[str]:
+    kept = [i for i, column in enumerate(table.columns) if column.title not in LEFT_OUT]
+    yield "| " + " | ".join(_heading(table, i) for i in kept) + " |"
+    yield "|" + "|".join("--:" if table.columns[i].numeric else ":--" for i in kept) + "|"
+    for row in table.rows:
+        yield "| " + " | ".join(_cell(table, i, row.cells[i]) for i in kept) + " |"
+    for why in table.notes:
+        yield f"\n<sup>{table.letter(why)}</sup> {figures.DASH} {escaped(why)}"
+
+
+def _heading(table: Table, index: int) -> str:
+    parts = (escaped(table.columns[index].title), table.unit(index), figures.MARKS.get(table.basis(index), ""))
+    return " ".join(part for part in parts if part)
+
+
+def _cell(table: Table, index: int, cell: TableCell) -> str:
+    if cell.why:
+        return f"{cell.text}<sup>{table.letter(cell.why)}</sup>"
+    text = escaped(table.text(index, cell))
+    return f"{text} ({escaped(cell.interval)})" if cell.interval else text
+
+
+def _rankings(comparison: Comparison) -> Iterator[str]:
+    for metric, rankings in cloud.lines(comparison):
+        yield f"- {escaped(metric)}: {'; '.join(escaped(cloud.order(r)) for r in rankings)}"
+    for b in comparison.costs.break_even if comparison.costs else ():
+        yield f"- {escaped(cloud.break_even(b))}"
+    for silence in cloud.unsaid(comparison)[:MOST_CELLS]:
+        yield f"- {escaped(', '.join(silence.metrics))} ({escaped(silence.pairs)}): {escaped(silence.sentence)}"
+    yield ""
+
+
+def _small_print(summary: Summary, comparison: Comparison | None) -> Iterator[str]:
+    marks = ", ".join(f"{figures.MARKS[basis]} {basis}" for basis in figures.MARKS)
+    yield f"<details><summary>Small print</summary>\n\n- {marks}; {figures.DASH} missing, never zero"
+    for term, words in page.facts(summary, comparison.costs if comparison else None):
+        yield f"- {term}: {escaped(words)}"
+    invalid = [c for c in summary.cells if not c.valid]
+    for cell in invalid[:MOST_CELLS]:
+        yield f"- INVALID {escaped(cell.cell)}: {escaped('; '.join(cell.reasons))}"
+    if len(invalid) > MOST_CELLS:
+        yield f"- and {len(invalid) - MOST_CELLS} more INVALID cells, in report.html"
+    yield "\n</details>"
+
+
+def escaped(text: str) -> str:
+    """Shown as it is written: no markup, no table cell of its own, no mention of an account."""
+    plain = re.sub(r"[\\`*\[\]|]", r"\\\g<0>", " ".join(text.split()))
+    plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
+    return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", plain)

@@ -1,0 +1,244 @@
+"""The parts of the page as data: pictures with the tables behind them, strips of cloud draws, facts of the small print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from lab.analysis.results import Costs, Group, Summary
+from lab.report import bars, charts, evidence, figures, method, palette
+from lab.report.palette import Look
+from lab.report.tables import Table, usable
+
+MACHINE: Mapping[str, str] = {
+    "cpu": "{}",
+    "cores": "{} cores",
+    "physical_cores": "{} physical",
+    "memory_gib": "{} GiB",
+    "system": "{}",
+    "kernel": "{}",
+    "python": "Python {}",
+    "provider": "provider {}",
+}
+COLUMNS = 4  # architectures in one waterfall
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """`svg` is trusted markup that lab.report made. `legend`: role of the palette -> words."""
+
+    title: str
+    svg: str
+    caption: str
+    table: Table
+    basis: str = "measured"
+    legend: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Panel:
+    """Groups that may be drawn together: one workload at one model size. `title` is empty when there is only one such panel."""
+
+    name: str
+    title: str
+    groups: tuple[Group, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(g.name for g in self.groups)
+
+    @property
+    def left_out(self) -> str:
+        """Says which groups are drawn nowhere."""
+        invalid = [g.name for g in self.groups if not usable(g)]
+        return f"Not drawn, because no deployment is valid: {', '.join(invalid)}." if invalid else ""
+
+
+def panels(summary: Summary) -> tuple[Panel, ...]:
+    keys = list(dict.fromkeys((g.workload, g.model_size) for g in summary.groups))
+    made = []
+    for index, key in enumerate(keys):
+        groups = tuple(g for g in summary.groups if (g.workload, g.model_size) == key)
+        made.append(Panel(name=f"panel{index}", title=f"{key[0]}, model {key[1]}" if len(keys) > 1 else "", groups=groups))
+    return tuple(made)
+
+
+def throughput(summary: Summary, panel: Panel, looks: Mapping[str, Look]) -> Picture:
+    name = f"throughput-{panel.name}"
+    main, tail = charts.headline_percentile(summary), figures.percentile(summary.slo_percentile)
+    thin = f" Thin lines: {tail}." if tail != main else ""
+    caption = f"Thick lines: {main} with its 95 % band.{thin} A hollow mark is a step that did not hold. {panel.left_out}"
+    return Picture(
+        title="Throughput against latency",
+        svg=charts.throughput(panel.groups, looks, summary, name),
+        caption=caption.strip(),
+        table=evidence.latency_points(panel.groups, f"{name}-data"),
+    )
+
+
+def monthly_cost(costs: Costs, panel: Panel, looks: Mapping[str, Look]) -> Picture:
+    name = f"cost-{panel.name}"
+    names = [g.name for g in panel.groups if usable(g)]
+    words = f"{charts.cost_words(costs, names)} Allocation basis, cpu_scale {figures.plain(costs.cpu_scale)}."
+    return Picture(
+        title="Dollars per month against traffic",
+        svg=charts.monthly_cost(costs, names, looks, name),
+        caption=" ".join(filter(None, (words, *_not_priced(costs, names), panel.left_out))),
+        table=evidence.cost_curves(costs, names, f"{name}-data"),
+        basis="priced",
+    )
+
+
+def _not_priced(costs: Costs, names: Sequence[str]) -> Iterator[str]:
+    for name in names:
+        if name not in costs.curves:
+            why = next((at.month_allocation.why_missing for at in costs.at if at.group == name), "")
+            yield f"Not drawn: {name}, {why or 'no cost was computed'}."
+
+
+def percentiles(summary: Summary, panel: Panel, looks: Mapping[str, Look]) -> Picture:
+    name = f"percentiles-{panel.name}"
+    rate = figures.per_second(summary.primary_rate_per_s)
+    return Picture(
+        title=_titled("At the primary rate", panel),
+        svg=charts.percentiles(panel.groups, looks, summary, name),
+        caption=f"At {rate}. Lines end at the highest percentile that the sample supports. Shaded: what the instrument takes by itself.",
+        table=evidence.percentiles(charts.picked_percentiles(panel.groups, summary), f"{name}-data"),
+    )
+
+
+def waterfalls(panel: Panel, looks: Mapping[str, Look]) -> Iterator[Picture]:
+    groups = [g for g in panel.groups if usable(g) and g.waterfall]
+    for start in range(0, len(groups), COLUMNS):
+        chosen = groups[start : start + COLUMNS]
+        name = f"waterfall-{panel.name}-{start}"
+        yield Picture(
+            title=_titled("Where the time of a median request goes", panel),
+            svg=bars.waterfall(chosen, looks, name),
+            caption="Means near the median, in ms; the shortest spans are in the table only. A row that only some fill is what they add.",
+            table=evidence.waterfalls(chosen, f"{name}-data"),
+            legend=_legend(bars.span_fills(chosen)),
+        )
+
+
+def timelines(summary: Summary, looks: Mapping[str, Look]) -> Iterator[Picture]:
+    for index, group in enumerate(summary.groups):
+        if usable(group) and group.timeline:
+            name = f"timeline-{index}"
+            yield Picture(
+                title=group.name,
+                svg=charts.timeline(group, looks[group.name], name),
+                caption=_event_words(group),
+                table=evidence.timeline(group, f"{name}-data"),
+            )
+
+
+def _event_words(group: Group) -> str:
+    counts: dict[str, int] = {}
+    for event in group.events:
+        kind = str(event.get("kind", "event")).replace("_", " ")
+        counts[kind] = counts.get(kind, 0) + 1
+    errors = sum(p.errors for p in group.timeline)
+    said = [f"{n} × {kind}" for kind, n in counts.items()] + ([f"{errors} errors"] if errors else [])
+    return ", ".join(said) or "No errors, no events."
+
+
+def cold(panel: Panel) -> Picture | None:
+    groups = [g for g in panel.groups if usable(g) and g.cold_phases_ms]
+    if not groups:
+        return None
+    name = f"cold-{panel.name}"
+    return Picture(
+        title=_titled("Cold start, phase by phase", panel),
+        svg=bars.cold(groups, name),
+        caption="Architectures that are not here never start cold: their processes run all the time.",
+        table=evidence.cold_phases(panel.groups, f"{name}-data"),
+        legend=_legend(bars.phase_fills(groups)),
+    )
+
+
+def bills(costs: Costs, panel: Panel) -> Iterator[Picture]:
+    kept = [at for at in costs.at if at.group in {g.name for g in panel.groups if usable(g)}]
+    for index, rate in enumerate(sorted({at.traffic_per_s for at in kept})):
+        chosen = [at for at in kept if at.traffic_per_s == rate]
+        if any(at.lines for at in chosen):
+            name = f"bill-{panel.name}-{index}"
+            yield Picture(
+                title=_titled(f"At {figures.per_second(rate)} all month", panel),
+                svg=bars.bill(chosen, name),
+                caption="",
+                table=evidence.cost_lines(chosen, costs.cpu_scale, f"{name}-data"),
+                basis="priced",
+            )
+
+
+def bill_legend(costs: Costs) -> tuple[tuple[str, str], ...]:
+    return _legend(bars.bill_fills([line.kind for at in costs.at for line in at.lines]))
+
+
+def _legend(fills: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    roles = palette.roles()
+    return tuple((roles[fill], figures.metric(kind)) for kind, fill in fills.items())
+
+
+def _titled(title: str, panel: Panel) -> str:
+    return f"{title}: {panel.title}" if panel.title else title
+
+
+def remarks(notes: Sequence[str], costs: Costs | None) -> tuple[str, ...]:
+    """The notes of a comparison that the page does not say elsewhere."""
+    said = [*costs.warnings, *(b.sentence for b in costs.break_even)] if costs else []
+    known = {words.rstrip(".").lower() for words in said}
+    return tuple(n for n in notes if n.rstrip(".").lower() not in known)
+
+
+def facts(summary: Summary, costs: Costs | None) -> tuple[tuple[str, str], ...]:
+    """The small print: term -> plain words."""
+    made = [("Machine", machine(summary)), ("Class", f"{summary.machine_class}: may claim {claims(summary) or 'nothing'}.")]
+    isolation = (
+        f"{method.ISOLATION.get(summary.isolation, summary.isolation)} {method.ENFORCEMENT.get(summary.enforcement, summary.enforcement)}"
+    )
+    made += [("Isolation", isolation), ("Deployments", deployments(summary)), ("Floor", floor(summary))]
+    if costs is None:
+        return (*made, ("Prices", "No price list was applied."))
+    grades = ", ".join(f"{n} of grade {grade}" for grade, n in sorted(costs.grades.items()))
+    dates = costs.as_of_oldest if costs.as_of_oldest == costs.as_of_newest else f"{costs.as_of_oldest} to {costs.as_of_newest}"
+    prices = f"{costs.prices}, {costs.region}, {costs.currency}; dated {dates}; {grades}. cpu_scale {figures.plain(costs.cpu_scale)}."
+    warned = "".join(f" Warning: {w.rstrip('.')}." for w in costs.warnings)
+    return (*made, ("Prices", prices + warned))
+
+
+def machine(summary: Summary) -> str:
+    """What most readers ask for; the section Environment has all."""
+    said = [words.format(summary.machine[name]) for name, words in MACHINE.items() if name in summary.machine]
+    return ", ".join(said) or ", ".join(f"{name} {value}" for name, value in summary.machine.items()) or "not recorded"
+
+
+def claims(summary: Summary) -> str:
+    return ", ".join(method.CLAIMS.get(claim, claim) for claim in summary.claims)
+
+
+def deployments(summary: Summary) -> str:
+    """How many, what that allows, and how many cells count."""
+    valid = sum(c.valid for c in summary.cells)
+    allowed = "verdicts are given" if summary.verdicts else "exploratory, intervals but no verdict"
+    smallest = f" Differences below {figures.share(summary.detectable_ratio - 1)} cannot be told." if summary.detectable_ratio else ""
+    return f"{summary.deployments} of each architecture: {allowed}. {valid} of {len(summary.cells)} cells are valid.{smallest}"
+
+
+def floor(summary: Summary) -> str:
+    said = []
+    for label, values in (("driver", summary.floor_driver_ms), ("path", summary.floor_path_ms)):
+        stat = values.get("p50")
+        said.append(f"{label} p50 {figures.figure(stat).text}" if stat is not None and stat.value is not None else f"{label} not measured")
+    return " · ".join(said) + ". A difference below is not a difference."
+
+
+def heading(summary: Summary) -> str:
+    """What was run, in one line."""
+    sizes = ", ".join(dict.fromkeys(g.model_size for g in summary.groups))
+    kinds = len({(g.architecture, g.variant) for g in summary.groups})
+    count = f"{kinds} architecture" + ("s" if kinds != 1 else "")
+    runs = f"{summary.deployments} deployment" + ("s" if summary.deployments != 1 else "")
+    mode = "verdicts" if summary.verdicts else "exploratory"
+    return f"{summary.workload} {sizes} · {count} · {runs} · {mode} · {summary.machine_class}"

@@ -1,0 +1,266 @@
+"""Tables as data, made from the figures of a run: every cell knows its unit, its mark, why it is missing and which file it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lab.analysis.results import Comparison, CostAt, Group, StepFigures, Summary
+from lab.model import Stat
+from lab.report import figures
+from lab.report.figures import DASH
+
+INVALID = "INVALID: no deployment of this group may be used; the reasons are listed under invalid cells"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableCell:
+    """`source` is a file of the run directory and a JSON pointer into it. `why` is there exactly where the figure is missing."""
+
+    text: str
+    unit: str = ""
+    interval: str = ""
+    basis: str = ""
+    source: str = ""
+    why: str = ""
+    n: int = 0
+
+    @property
+    def tip(self) -> str:
+        """All that is known of the figure, for a title."""
+        deployments = f"n = {self.n}" if self.n else ""
+        between = f"95 % interval {self.interval}" if "–" in self.interval else self.interval
+        return " · ".join(part for part in (self.why, between, deployments, self.basis, self.source) if part)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    title: str
+    numeric: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """The first cell heads the row. `strong` marks the row that a reader should find first."""
+
+    cells: tuple[TableCell, ...]
+    strong: bool = False
+    series: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """`source` says where all of it comes from; a unit or a mark that a whole column shares stands in its head only."""
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    source: str = ""
+    remarks: tuple[str, ...] = field(default=())
+
+    def column(self, index: int) -> list[TableCell]:
+        return [row.cells[index] for row in self.rows]
+
+    def unit(self, index: int) -> str:
+        units = {c.unit for c in self.column(index) if c.unit and not c.why}
+        return units.pop() if len(units) == 1 else ""
+
+    def basis(self, index: int) -> str:
+        found = {c.basis for c in self.column(index) if c.basis}
+        return found.pop() if len(found) == 1 else ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Why figures are missing, each reason once, in order of appearance."""
+        return tuple(dict.fromkeys(c.why for row in self.rows for c in row.cells if c.why))
+
+    def letter(self, why: str) -> str:
+        index = self.notes.index(why)
+        return chr(97 + index % 26) * (1 + index // 26)
+
+    def text(self, index: int, cell: TableCell) -> str:
+        """What stands in the cell: with the unit where the head of its column does not give it."""
+        if cell.why or not cell.unit or self.unit(index):
+            return cell.text
+        gap = "" if cell.unit.startswith("/") else " "
+        return f"{cell.text}{gap}{cell.unit}"
+
+
+def words(value: object, source: str = "") -> TableCell:
+    return TableCell(text=str(value), source=source)
+
+
+def given(value: float | None, unit: str = "", why: str = "not recorded", source: str = "") -> TableCell:
+    """A figure without an interval; None is missing."""
+    if value is None:
+        return TableCell(text=DASH, unit=unit, why=why, source=source)
+    return TableCell(text=figures.number(value), unit=unit, source=source)
+
+
+def chosen(value: float | None, unit: str, source: str = "", why: str = "") -> TableCell:
+    """A figure that somebody set, as they wrote it."""
+    if value is None:
+        return TableCell(text=DASH, unit=unit, why=why, source=source)
+    return TableCell(text=figures.plain(value), unit=unit, source=source)
+
+
+def asked(rate: float, source: str = "") -> TableCell:
+    return chosen(rate, "/s", source)
+
+
+def cell(stat: Stat, source: str) -> TableCell:
+    made = figures.figure(stat)
+    interval = made.interval if made.interval != made.bare else ""
+    return TableCell(text=made.bare, unit=made.unit, interval=interval, basis=made.basis, source=source, why=made.why, n=made.n)
+
+
+def columns(*titles: str) -> tuple[Column, ...]:
+    """A title that begins with < is of words, set left."""
+    return tuple(Column(title=t.removeprefix("<"), numeric=not t.startswith("<")) for t in titles)
+
+
+def usable(group: Group) -> bool:
+    return group.valid_deployments > 0
+
+
+def shown(group: Group, stat: Stat) -> Stat:
+    """The figure of a group that may be used; no headline number of one that may not."""
+    return stat if usable(group) else Stat.missing(stat.unit, INVALID, basis=stat.basis)
+
+
+def primary_step(summary: Summary, group: Group) -> tuple[int, StepFigures] | None:
+    """The step of the ladder that is nearest to the primary rate, with its index."""
+    steps = list(enumerate(group.steps))
+    return min(steps, key=lambda pair: abs(pair[1].rate_per_s - summary.primary_rate_per_s)) if steps else None
+
+
+def cost_at(comparison: Comparison | None, group: Group, rate: float) -> tuple[int, CostAt] | None:
+    """The costs of `group` at the monthly traffic of `rate`, with their index."""
+    found = enumerate(comparison.costs.at if comparison and comparison.costs else ())
+    return next(((i, at) for i, at in found if at.group == group.name and at.traffic_per_s == rate), None)
+
+
+def latencies(values: object, wanted: Sequence[str] = ("p50", "p95", "p99")) -> list[Stat]:
+    """Figures by percentile; one that is absent says so."""
+    assert hasattr(values, "get")
+    return [values.get(p) or Stat.missing("ms", f"{p} was not computed") for p in wanted]
+
+
+def headline(summary: Summary, comparison: Comparison | None) -> Table:
+    """One row per group at the primary rate: the table of the first screen, of report.md and of the terminal."""
+    rate = figures.per_second(summary.primary_rate_per_s)
+    traffic = summary.traffic_per_s if comparison and comparison.costs else ()
+    million = [f"$ per 1M at {figures.per_second(t)}" for t in traffic]
+    rows = []
+    for index, group in enumerate(summary.groups):
+        at = f"summary.json /groups/{index}"
+        rows.append(Row(cells=(*_headline(summary, group, at), *_million(comparison, group, traffic)), series=group.name))
+    heads = ("<architecture", "held rate", "p50", "p95", "p99", "service p50", "errors", "wrong", "CPU architecture", "CPU platform")
+    return Table(
+        name="headline",
+        caption=f"At {rate}, latency from the intended start",
+        columns=columns(*heads, "memory", "cold start", *million),
+        rows=tuple(rows),
+        source="summary.json /groups/*" + (", comparison.json /costs/at" if traffic else ""),
+        remarks=("CPU is CPU-ms per request. The held rate is the highest whose errors, rate and latency were within the limits.",),
+    )
+
+
+def _headline(summary: Summary, group: Group, at: str) -> list[TableCell]:
+    valid = f"{group.valid_deployments} of {group.deployments} deployments valid"
+    name = TableCell(text=group.name, interval=valid if group.valid_deployments < group.deployments else "", source=at)
+    found = primary_step(summary, group)
+    cells = [name, _held(shown(group, group.held_rate_per_s), f"{at}/held_rate_per_s")]
+    if found is None:
+        cells += [TableCell(text=DASH, why="no step of the ladder was run" if usable(group) else INVALID) for _ in range(8)]
+    else:
+        cells += step_cells(group, found[1], f"{at}/steps/{found[0]}")
+    cells.append(cell(shown(group, group.memory_mib), f"{at}/memory_mib"))
+    cells.append(cell(shown(group, group.cold_ms), f"{at}/cold_ms"))
+    return cells
+
+
+def _held(stat: Stat, source: str) -> TableCell:
+    """The highest rate that held; its upper end is the lowest rate that did not."""
+    made = figures.figure(stat)
+    failed = f"{figures.plain(stat.high)} did not" if stat.value is not None and stat.high not in (None, stat.value) else ""
+    return TableCell(text=made.bare, unit=made.unit, interval=failed, basis=made.basis, source=source, why=made.why, n=made.n)
+
+
+def step_cells(group: Group, step: StepFigures, at: str) -> list[TableCell]:
+    """p50, p95, p99, service p50, errors, wrong, CPU of architecture and platform."""
+    figures_at = [(stat, f"{at}/latency/{p}") for stat, p in zip(latencies(step.latency), ("p50", "p95", "p99"), strict=True)]
+    figures_at.append((latencies(step.service, ("p50",))[0], f"{at}/service/p50"))
+    for name in ("error_rate", "wrong_rate", "cpu_ms_architecture", "cpu_ms_platform"):
+        figures_at.append((getattr(step, name), f"{at}/{name}"))
+    return [cell(shown(group, stat), source) for stat, source in figures_at]
+
+
+def _million(comparison: Comparison | None, group: Group, traffic: Sequence[float]) -> list[TableCell]:
+    cells = []
+    for rate in traffic:
+        found = cost_at(comparison, group, rate)
+        if found is None:
+            cells.append(TableCell(text=DASH, basis="priced", why="no cost was computed here"))
+        else:
+            source = f"comparison.json /costs/at/{found[0]}/per_million_allocation"
+            cells.append(cell(shown(group, found[1].per_million_allocation), source))
+    return cells
+
+
+def ladder(summary: Summary) -> Table:
+    """Every step of every group."""
+    rows = []
+    for index, group in enumerate(summary.groups):
+        for number, step in enumerate(group.steps):
+            at = f"summary.json /groups/{index}/steps/{number}"
+            held = "yes" if step.held else "no"
+            cells = [words(group.name, at), cell(shown(group, step.offered_per_s), f"{at}/offered_per_s")]
+            cells.append(cell(shown(group, step.achieved_per_s), f"{at}/achieved_per_s"))
+            cells.append(
+                TableCell(text=held, source=f"{at}/held") if usable(group) else TableCell(text=DASH, why=INVALID, source=f"{at}/held")
+            )
+            cells += step_cells(group, step, at)
+            cells.append(cell(shown(group, step.lag_p99_ms), f"{at}/lag_p99_ms"))
+            rows.append(Row(cells=tuple(cells), strong=step.rate_per_s == summary.primary_rate_per_s, series=group.name))
+    heads = ("<architecture", "offered", "achieved", "<held", "p50", "p95", "p99", "service p50", "errors", "wrong")
+    return Table(
+        name="ladder",
+        caption="Every step of the ladder",
+        columns=columns(*heads, "CPU architecture", "CPU platform", "driver lag p99"),
+        rows=tuple(rows),
+        source="summary.json /groups/*/steps, from cells/*/samples.parquet and cells/*/usage.jsonl",
+    )
+
+
+def services(summary: Summary) -> Table:
+    rows = []
+    for index, group in enumerate(summary.groups):
+        for number, s in enumerate(group.services):
+            at = f"summary.json /groups/{index}/services/{number}"
+            none = "not billed by the call"
+            open_ended = "no limit is configured"
+            cells = (
+                words(group.name, at),
+                words(s.service),
+                words(s.tier),
+                words(s.billing),
+                given(s.instances, source=f"{at}/instances"),
+                cell(shown(group, s.cpu_ms_per_request), f"{at}/cpu_ms_per_request"),
+                cell(shown(group, s.memory_mib), f"{at}/memory_mib"),
+                chosen(s.memory_configured_mib or None, "MiB", f"{at}/memory_configured_mib", open_ended),
+                chosen(s.cpus_configured or None, "vCPU", f"{at}/cpus_configured", open_ended),
+                cell(shown(group, s.start_s), f"{at}/start_s"),
+                given(s.invocations_per_request, "", none, f"{at}/invocations_per_request"),
+                given(s.billed_ms_per_request, "ms", none, f"{at}/billed_ms_per_request"),
+            )
+            rows.append(Row(cells=cells, series=group.name))
+    heads = ("<architecture", "<service", "<tier", "<billed as", "instances", "CPU per request", "memory", "memory configured")
+    return Table(
+        name="services",
+        caption="Every service at the primary rate",
+        columns=columns(*heads, "CPU configured", "start", "calls per request", "billed per request"),
+        rows=tuple(rows),
+        source="summary.json /groups/*/services, from cells/*/usage.jsonl, events.jsonl and status.json",
+    )
