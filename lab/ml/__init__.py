@@ -1,0 +1,1 @@
+"""The lab's data and its models: real images, training, cards."""
