@@ -1,0 +1,184 @@
+"""The embedded provider: a Lab of real, supervised local processes from Python wheels; no Docker, no root, no network.
+
+Light to import: the activator loads it at every cold start, so everything heavier than a socket is imported where it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from lab.contracts import Capabilities, Deployment, Endpoint, Replicas
+from lab.errors import InputError, MachineError
+from lab.model import Event, Topology, Usage
+from lab.settings import Settings
+
+if TYPE_CHECKING:
+    from lab.providers.embedded.control import Client, Standing
+
+DEPLOY_MARGIN_S = 30.0  # on top of start_timeout_s: stopping what failed, and removing its data
+
+
+class Provider:
+    name = "embedded"
+
+    def __init__(self, settings: Settings) -> None:
+        from lab.providers.embedded.layout import Layout
+
+        self._settings = settings
+        self._layout = Layout(settings.state)
+
+    def capabilities(self, cpus: float = 1.0) -> Capabilities:
+        """`cpus`: the budget of the architecture, which decides how many cores it gets."""
+        from lab.providers.embedded import cores
+
+        split = cores.here(cpus)
+        return Capabilities(
+            isolation=split.isolation,
+            enforcement=split.enforcement,
+            scales_to_zero=True,
+            measures_usage=True,
+            system_cpus=split.system,
+            driver_cpus=split.rest,
+        )
+
+    def prepare(self) -> None:
+        from lab.providers.embedded import programs
+
+        found = list(programs.problems(self._settings))
+        if found:
+            raise MachineError("; ".join(what for what, _ in found), "; ".join(dict.fromkeys(hint for _, hint in found)))
+
+    # ---- the Lab -------------------------------------------------------------------------------------------------------
+
+    def up(self, report: Callable[[str], None] = lambda _: None, *, owner_pid: int | None = None) -> tuple[Endpoint, ...]:
+        """With `owner_pid` the Lab ends by itself when that process has ended."""
+        from lab.providers.embedded import launch
+
+        self.prepare()
+        self._layout.make()
+        with launch.locked(self._layout, self._settings.start_timeout_s, report):
+            standing = self._standing()
+            if standing is None:
+                launch.supervisor(self._settings, self._layout, report, owner_pid)
+                standing = self._wanted_standing()
+        self._check_same(standing)
+        return standing.endpoints
+
+    def find(self) -> tuple[Endpoint, ...] | None:
+        standing = self._standing()
+        return None if standing is None else standing.endpoints
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return self._wanted_standing().endpoints
+
+    def down(self) -> None:
+        from lab.providers.embedded import launch
+
+        if self._layout.state.is_dir():
+            with launch.locked(self._layout, self._settings.start_timeout_s):
+                launch.end(self._layout, keep_data=True)
+
+    def destroy(self) -> tuple[str, ...]:
+        from lab.providers.embedded import launch, leftovers
+
+        if not self._layout.state.is_dir():
+            return leftovers.sweep(self._layout, grace_s=0) + leftovers.erase(self._layout)
+        with launch.locked(self._layout, self._settings.start_timeout_s):
+            return launch.end(self._layout, keep_data=False) + leftovers.erase(self._layout)
+
+    # ---- deployments ---------------------------------------------------------------------------------------------------
+
+    def deploy(self, topology: Topology, deployment: str, seed: int) -> Deployment:
+        from lab import registry
+        from lab.providers.embedded.control import DeployRequest
+        from lab.providers.embedded.deployments import check_name
+        from lab.rundir import write
+        from lab.runtime.config import ModelAddress
+
+        check_name(deployment)
+        workload = registry.workload(topology.workload)
+        broken = topology.problems(workload.stages, workload.operations)
+        if broken:
+            raise InputError(f"the topology of {topology.architecture} cannot be deployed: {'; '.join(broken)}", "mend its place()", broken)
+        client = self._client()
+        self._wanted_standing()
+        model, model_path = None, self._layout.state / "models" / deployment
+        name = workload.model_name(topology.model_size) if "model" in topology.needs else None
+        if name is not None:
+            data, digest = workload.model_bytes(topology.model_size)
+            write(model_path, data)
+            model = ModelAddress(key=f"models/{name}.onnx", sha256=digest)
+        request = DeployRequest(
+            topology=topology,
+            deployment=deployment,
+            seed=seed,
+            operations=tuple(workload.operations),
+            project=str(registry.project().resolve()),
+            model=model,
+            model_path=str(model_path),
+        )
+        try:
+            return client.call("deploy", request, Deployment, self._settings.start_timeout_s + DEPLOY_MARGIN_S)
+        finally:
+            model_path.unlink(missing_ok=True)
+
+    def retire(self, deployment: str) -> None:
+        from lab.providers.embedded.control import Nothing, RetireRequest
+
+        if not self._layout.state.is_dir():
+            return
+        self._client().call("retire", RetireRequest(deployment=deployment), Nothing, self._settings.start_timeout_s + DEPLOY_MARGIN_S)
+
+    def replicas(self, deployment: str) -> Replicas:
+        from lab.providers.embedded.control import SupervisedReplicas
+
+        return SupervisedReplicas(self._client(), deployment, self._settings.start_timeout_s + DEPLOY_MARGIN_S)
+
+    def usage(self) -> tuple[Usage, ...]:
+        """Raises MachineError when a service of the platform has died."""
+        from lab.providers.embedded.control import Nothing, Usages
+
+        return self._client().call("usage", Nothing(), Usages).usages
+
+    def logs(self, service: str = "", deployment: str = "") -> Iterator[str]:
+        from lab.providers.embedded import telling
+
+        return telling.logs(self._layout, service, deployment)
+
+    def events(self, deployment: str) -> Sequence[Event]:
+        from lab.providers.embedded import telling
+
+        return telling.events(self._layout, deployment)
+
+    # ---- the supervisor ------------------------------------------------------------------------------------------------
+
+    def _client(self) -> Client:
+        from lab.providers.embedded.control import Client
+
+        return Client(self._layout.control)
+
+    def _standing(self) -> Standing | None:
+        from lab.providers.embedded.control import NotStanding
+
+        try:
+            return self._wanted_standing()
+        except NotStanding:
+            return None
+
+    def _wanted_standing(self) -> Standing:
+        from lab.providers.embedded.control import Nothing, Standing
+
+        return self._client().call("status", Nothing(), Standing)
+
+    def _check_same(self, standing: Standing) -> None:
+        if standing.down:
+            raise MachineError(f"the Lab stands, but broken: {standing.down[0]}", "`lab down`, then `lab up` starts it again with its data")
+        store, wanted = standing.endpoints[0], self._settings.object_store
+        if wanted not in (store.kind, store.url):
+            raise MachineError(f"the Lab stands with the object store {store.kind}, wanted {wanted}", "`lab down` first, or another `name`")
+
+
+def replicas(handle: str) -> Replicas:
+    from lab.providers.embedded import control
+
+    return control.replicas(handle)

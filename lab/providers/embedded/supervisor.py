@@ -1,0 +1,272 @@
+"""The process that keeps one Lab: `python -m lab.providers.embedded.supervisor STATE` starts the platform and serves the control socket."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socketserver
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import cast
+
+import msgspec
+import psutil
+
+from lab import spawn
+from lab.contracts import Deployment
+from lab.errors import InputError, LabError, MachineError
+from lab.model import Budget
+from lab.providers.embedded import control, cores, deployments, platform
+from lab.providers.embedded.control import Added, Answer, Call, Failure, Nothing, Standing, Urls, Usages
+from lab.providers.embedded.deployments import Deployed
+from lab.providers.embedded.layout import Layout
+from lab.rundir import decode
+from lab.settings import Settings
+from lab.spawn import Record
+
+WATCH_S = 0.3
+STOP_S = 5.0
+OPEN_FILES = 65536
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupervisorConfig:
+    """`tell_fd`: a pipe for Told lines until the Lab stands. With an owner (pid and start time) the Lab ends when the owner has."""
+
+    settings: Settings
+    lab_id: str
+    tell_fd: int
+    owner_pid: int | None = None
+    owner_created: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    report: str = ""
+    ready: bool = False
+    failure: Failure | None = None
+
+
+class Supervisor:
+    def __init__(self, config: SupervisorConfig, layout: Layout) -> None:
+        self.config = config
+        self.layout = layout
+        self.record = Record(path=layout.processes, lab_id=config.lab_id)
+        self.keep_data = True
+        self.over = threading.Event()
+        self._cpus = cores.physical(frozenset(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else []
+        self._deployed: dict[str, Deployed] = {}
+        self._one_at_a_time = threading.Lock()  # deployments come and go one after the other
+        self._platform: platform.Platform | None = None
+
+    # ---- life ----------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._platform = platform.run(self.config.settings, self.layout, self.record, lambda text: self.tell(Told(report=text)))
+        for left in sorted(p.name for p in (self.layout.state / "deployments").iterdir()):
+            deployments.erase(left, self.layout, self._platform)  # of a supervisor that was killed
+        self._separate(Budget().cpus)
+
+    def tell(self, told: Told) -> None:
+        """Raises BrokenPipeError when whoever called `up` is gone: then nobody wants this Lab."""
+        os.write(self.config.tell_fd, msgspec.json.encode(told) + b"\n")
+
+    def watch(self) -> None:
+        """Until told to end, or the owner has ended, or the Lab's folder is gone."""
+        owner = self.config.owner_pid
+        while not self.over.wait(WATCH_S):
+            if owner is not None and spawn.running(owner, self.config.owner_created) is None:
+                return
+            if not self.layout.control.exists():
+                return
+
+    def stop(self) -> None:
+        """Everything, whatever state it is in; the last word belongs to the search by tag."""
+        grace_s = STOP_S if self.keep_data else 0.0
+        standing = self._platform
+        for deployed in list(self._deployed.values()):
+            with contextlib.suppress(LabError):  # a broken platform cannot forget its buckets; the next start does
+                deployed.routed = False
+                deployed.retire()
+        if standing is not None:
+            standing.stop(grace_s)
+        spawn.end(spawn.of_lab(self.layout.state), grace_s)
+
+    # ---- verbs ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def platform(self) -> platform.Platform:
+        if self._platform is None:
+            raise MachineError("the platform has not started yet", "wait for `lab up`")
+        return self._platform
+
+    def status(self, _: Nothing) -> Standing:
+        own = psutil.Process()
+        return Standing(
+            lab_id=self.config.lab_id,
+            pid=own.pid,
+            created=own.create_time(),
+            endpoints=self.platform.endpoints,
+            down=tuple(self.platform.down()),
+            deployments=tuple(self._deployed),
+        )
+
+    def deploy(self, request: control.DeployRequest) -> Deployment:
+        deployments.check_name(request.deployment)
+        with self._one_at_a_time:
+            self.platform.check()
+            if request.deployment in self._deployed:
+                raise InputError(f"deployment {request.deployment!r} stands already", "retire it first, or choose another id")
+            deployed = Deployed(request, self.layout, self.record, self.platform, self._separate(request.topology.cpus))
+            self._deployed[request.deployment] = deployed
+            try:
+                made = deployed.start(self.config.settings.start_timeout_s)
+            except BaseException:
+                self._retire(request.deployment)
+                raise
+            for other in self._deployed.values():
+                other.routed = other is deployed
+            return made
+
+    def retire(self, request: control.RetireRequest) -> Nothing:
+        with self._one_at_a_time:
+            self._retire(request.deployment)
+        return Nothing()
+
+    def _retire(self, deployment: str) -> None:
+        deployed = self._deployed.pop(deployment, None)
+        if deployed is not None:
+            deployed.retire()
+
+    def usage(self, _: Nothing) -> Usages:
+        self.platform.check()
+        used = list(self.platform.usage())
+        for deployed in list(self._deployed.values()):
+            used += deployed.usage()
+        return Usages(usages=tuple(used))
+
+    def get(self, request: control.ReplicaRequest) -> Urls:
+        return Urls(urls=self._of(request).urls(request.service))
+
+    def set(self, request: control.ReplicaRequest) -> Nothing:
+        self._of(request).set(request.service, request.count, self.config.settings.start_timeout_s)
+        return Nothing()
+
+    def add(self, request: control.ReplicaRequest) -> Added:
+        instance = self._of(request).add(request.service, self.config.settings.start_timeout_s)
+        return Added(url=instance.url, phases_ms=instance.phases_ms)
+
+    def remove(self, request: control.ReplicaRequest) -> Nothing:
+        self._of(request).remove(request.service, request.url)
+        return Nothing()
+
+    def shutdown(self, request: control.ShutdownRequest) -> Nothing:
+        self.keep_data = request.keep_data
+        self.over.set()
+        return Nothing()
+
+    def _of(self, request: control.ReplicaRequest) -> Deployed:
+        if request.deployment not in self._deployed:
+            raise InputError(f"there is no deployment {request.deployment!r}", f"standing: {', '.join(self._deployed) or 'none'}")
+        return self._deployed[request.deployment]
+
+    def _separate(self, cpus: float) -> tuple[int, ...]:
+        """Gives the architecture its cores and moves platform and supervisor to the others; the architecture's CPU numbers."""
+        if not self._cpus:
+            return ()
+        split = cores.share(self._cpus, cpus)
+        self.platform.pin(split.rest)
+        spawn.pin([psutil.Process()], split.rest)
+        return split.system
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 64
+    supervisor: Supervisor
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        answer = _answer(cast(_Server, self.server).supervisor, self.rfile.readline())
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # whoever asked is gone
+            self.wfile.write(msgspec.json.encode(answer) + b"\n")
+
+
+def _answer(supervisor: Supervisor, line: bytes) -> Answer:
+    try:
+        call = msgspec.json.decode(line, type=Call)
+        if call.verb not in control.REQUESTS:
+            raise InputError(f"the supervisor knows no verb {call.verb!r}", f"it knows {', '.join(control.REQUESTS)}")
+        request: object = msgspec.json.decode(call.request, type=control.REQUESTS[call.verb])
+        result = getattr(supervisor, call.verb)(request)
+    except LabError as error:
+        return Answer(failure=Failure.of(error))
+    except msgspec.DecodeError as error:
+        return Answer(
+            failure=Failure(kind="InputError", what=f"the supervisor cannot read the request: {error}", hint="is it of another version?")
+        )
+    return Answer(result=msgspec.Raw(msgspec.json.encode(result)))
+
+
+class _Terminated(BaseException):
+    """SIGTERM or SIGINT, in the main thread."""
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # stopping takes its time, and once is enough
+    raise _Terminated
+
+
+def serve(config: SupervisorConfig, layout: Layout) -> int:
+    supervisor = Supervisor(config, layout)
+    layout.control.unlink(missing_ok=True)
+    with _Server(str(layout.control), _Handler) as server:
+        server.supervisor = supervisor
+        try:
+            supervisor.start()
+            threading.Thread(target=server.serve_forever, name="control", kwargs={"poll_interval": WATCH_S}, daemon=True).start()
+            supervisor.tell(Told(ready=True))
+            os.close(config.tell_fd)
+            supervisor.watch()
+        except LabError as error:
+            with contextlib.suppress(BrokenPipeError):
+                supervisor.tell(Told(failure=Failure.of(error)))
+            return error.exit_code
+        except (_Terminated, BrokenPipeError):
+            return 0
+        finally:
+            supervisor.stop()
+            layout.control.unlink(missing_ok=True)
+    return 0
+
+
+def _set_limits() -> None:
+    """For us and all that we start: no core dumps, and as many files and connections as we may have."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES), hard))
+
+
+def main(argv: list[str]) -> int:
+    layout = Layout(Path(argv[1]))
+    _set_limits()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _terminate)
+    path = layout.state / "supervisor.json"
+    config = decode(path.read_bytes(), SupervisorConfig, str(path))
+    began = time.monotonic()
+    code = serve(config, layout)
+    sys.stdout.write(f"ended with {code} after {time.monotonic() - began:.0f} s\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
