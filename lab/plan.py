@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def compile(
         isolation=capabilities.isolation,
         enforcement=capabilities.enforcement,
         expected_s=LAB_UP_S + sum(c.expected_s for c in cells),
-        detectable_ratio=detectable_ratio(spread or ASSUMED_SPREAD, body.deployments) if body.deployments > 1 else None,
+        detectable_ratio=detectable_ratio(spread or ASSUMED_SPREAD, body.deployments, comparisons=_pairs(body)),
         spread=spread or ASSUMED_SPREAD,
         spread_source="learned on this machine" if spread else "assumed",
         settings=_flat(settings),
@@ -100,6 +101,11 @@ def _check_sizes(body: Serve) -> None:
     unknown = [s for s in body.model_size if s not in sizes]
     if unknown:
         raise InputError(f"model_size: found {', '.join(unknown)}, wanted {', '.join(sizes)}", f"workload {body.workload} serves no other")
+
+
+def _pairs(body: Serve) -> int:
+    """How many comparisons share the error rate: each pair of architectures at each size."""
+    return max(1, math.comb(len(body.architectures), 2) * len(body.model_size))
 
 
 def _budget(body: Serve) -> Budget:
@@ -145,7 +151,7 @@ class _Cells:
         return [driver, path] if self.deploys else [driver]
 
     def _cell(self, name: str, role: Role, subject: Subject, size: ModelSize, block: int) -> Cell:
-        body = self.body
+        body, workload = self.body, registry.workload(self.body.workload)
         topology = place(subject, body.workload, size, _budget(body)) if self.deploys else None
         load = _ladder(body, topology is not None and topology.activated)
         return Cell(
@@ -161,6 +167,8 @@ class _Cells:
             block=block,
             seed=body.seed * 1000 + block,
             topology=topology,
+            headline=tuple(o.name for o in workload.operations if o.headline),
+            wrong_rate_limit=workload.wrong_rate_limit(size),
             expected_s=_expected_s(load),
         )
 

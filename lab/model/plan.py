@@ -38,7 +38,8 @@ class Ladder:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
     """One deployment of one subject under one load. `id` is its folder. `block` numbers the interleaved round it belongs to.
-    role `floor_driver`: noop on the fake provider; `floor_path`: noop on the real one; both measure the instrument."""
+    role `floor_driver`: noop on the fake provider; `floor_path`: noop on the real one; both measure the instrument.
+    `headline` names the operations of the headline figures; a share of wrong answers above `wrong_rate_limit` makes the cell INVALID."""
 
     id: str
     role: Literal["subject", "floor_driver", "floor_path"]
@@ -52,6 +53,8 @@ class Cell:
     block: int
     seed: int
     topology: Topology | None
+    headline: tuple[str, ...]
+    wrong_rate_limit: float
     expected_s: float
 
 

@@ -49,7 +49,7 @@ class Service:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Edge:
-    """`source` may call `target` (by name); a call is tried 1 + `retries` times, each within `timeout_s`."""
+    """`source` may call `target` (by name); a call is tried at most 1 + `retries` times, all of it within `timeout_s`."""
 
     source: str
     target: str

@@ -1,0 +1,89 @@
+"""From one run to its Comparison (effects, costs, cloud rankings, the answer), and from two runs to what differs between them."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from lab.analysis import prices as price_books
+from lab.analysis.answer import answer
+from lab.analysis.cost import costs
+from lab.analysis.effects import between, effects
+from lab.analysis.results import Comparison, Effect, Summary
+from lab.analysis.summarize import summarize
+from lab.analysis.transfer import rankings
+from lab.errors import InputError
+from lab.model import Environment, Plan
+from lab.rundir import RunDir
+
+__all__ = ["compare", "compare_runs", "effects"]
+
+
+def compare(run: RunDir, prices: str | None = None, *, cpu_scale: float = 1.0, today: date | None = None) -> Comparison:
+    """`prices`: a price book's name or path, the plan's if None. `today` dates the age of prices; by default the day of the run, so that
+    the same run directory and price book always give the same figures."""
+    summary = run.read(run.summary, Summary)
+    plan = run.read(run.plan, Plan)
+    book = price_books.load(prices or plan.prices)
+    found = effects(summary)
+    priced = costs(summary, book, cpu_scale=cpu_scale, today=today or _day(summary))
+    ranked = rankings(summary, priced, book=book, seed=plan.seed)
+    sentence, certainty, notes = answer(summary, found, priced, ranked)
+    return Comparison(run=run.name, effects=found, costs=priced, rankings=ranked, answer=sentence, certainty=certainty, notes=notes)
+
+
+def _day(summary: Summary) -> date:
+    return date.fromisoformat(summary.started_at[:10])
+
+
+# ---- two runs --------------------------------------------------------------------------------------------------------
+
+
+def compare_runs(a: RunDir, b: RunDir, force: bool = False) -> Comparison:
+    """b against a, group by group. Raises InputError when the machines differ (unless forced, and then it is said) or when the two runs
+    did not measure the same thing."""
+    differ = _machine_differences(a, b)
+    if differ and not force:
+        raise InputError(
+            f"{a.name} and {b.name} were measured on different machines: {'; '.join(differ)}",
+            "measure both on one machine, or pass --force: the comparison is then marked",
+        )
+    one, other = summarize(a), summarize(b)
+    _same_question(one, other)
+    found = between(one, other, tuple(d.partition(":")[0] for d in differ))
+    notes = ["the two runs were not interleaved: whatever else changed between them is in the ratios too"]
+    notes += [f"compared by force across different machines: {'; '.join(differ)}"] if differ else []
+    return Comparison(
+        run=f"{a.name}..{b.name}",
+        effects=found,
+        costs=None,
+        rankings=(),
+        answer=_sentence(found, b.name, a.name),
+        certainty=f"{other.deployments} deployments against {one.deployments}",
+        notes=tuple(notes),
+    )
+
+
+def _machine_differences(a: RunDir, b: RunDir) -> list[str]:
+    one, other = (run.read(run.environment, Environment).machine for run in (a, b))
+    return [
+        f"{name}: {one.get(name, 'not recorded')!r} against {other.get(name, 'not recorded')!r}"
+        for name in sorted({*one, *other})
+        if one.get(name) != other.get(name)
+    ]
+
+
+def _same_question(a: Summary, b: Summary) -> None:
+    problems = [
+        f"{name}: {getattr(a, name)!r} in {a.run}, {getattr(b, name)!r} in {b.run}"
+        for name in ("workload", "primary_metric", "primary_rate_per_s")
+        if getattr(a, name) != getattr(b, name)
+    ]
+    if not problems and not {g.name for g in a.groups} & {g.name for g in b.groups}:
+        problems.append(f"no group is in both: {', '.join(g.name for g in a.groups)} against {', '.join(g.name for g in b.groups)}")
+    if problems:
+        raise InputError(f"{a.run} and {b.run} did not measure the same thing", "compare runs of the same scenario", problems)
+
+
+def _sentence(found: tuple[Effect, ...], later: str, earlier: str) -> str:
+    judged = [f"{e.b.rpartition('/')[2]} {e.verdict}" for e in found]
+    return f"{later} against {earlier}: {', '.join(judged)}."

@@ -1,0 +1,295 @@
+"""What summary.json and comparison.json hold: figures of a run with their intervals, verdicts, costs and cloud rankings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lab.model import Stat
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellVerdict:
+    """`reasons` are sentences; VALID cells have none. `warnings` do not invalidate."""
+
+    cell: str
+    group: str
+    block: int
+    valid: bool
+    reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Curve:
+    """Points for a plot, x and y of equal length; `low` and `high` bound y where known."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepFigures:
+    """One step of the ladder over the valid deployments of a group; latencies of headline operations, in ms from the intended start.
+
+    `latency` and `service` (from the real send) map p50 / p95 / p99 to figures. `percentiles`: x = quantile in 0..1, y = ms.
+    `per_deployment_ms`: primary quantile of each deployment, in order of block. `held`: achieved >= 0.98 of offered, errors within
+    the limit and the SLO's percentile met (the upper bound of a supported percentile, or its value)."""
+
+    rate_per_s: float
+    offered_per_s: Stat
+    achieved_per_s: Stat
+    latency: Mapping[str, Stat]
+    service: Mapping[str, Stat]
+    error_rate: Stat
+    wrong_rate: Stat
+    lag_p99_ms: Stat
+    utilisation: Stat
+    cpu_ms_architecture: Stat
+    cpu_ms_platform: Stat
+    held: bool
+    percentiles: Curve
+    per_deployment_ms: tuple[float, ...] = ()
+    by_operation: Mapping[str, Stat] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """A bar of the waterfall: mean over requests near the median, from the Server-Timing header. kind: stage | hop | queue | store |
+    database | cold | other. `count` is how many of it one request makes."""
+
+    name: str
+    kind: str
+    service: str
+    start_ms: float
+    duration_ms: float
+    count: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceFigures:
+    """Per service at the primary rate: mean over deployments. billed_ms and invocations per request for functions."""
+
+    service: str
+    tier: str
+    billing: str
+    instances: float
+    cpu_ms_per_request: Stat
+    memory_mib: Stat
+    memory_configured_mib: float
+    cpus_configured: float
+    start_s: Stat
+    invocations_per_request: float | None = None
+    billed_ms_per_request: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """Per headline request: service-to-service hops, object store writes (PUT, LIST) and reads, database round trips, bytes in and out at
+    the edge; beside them the local mean cost of one in ms (None where there is none). `why_missing`: nothing but bytes was counted."""
+
+    hops: float
+    store_writes: float
+    store_reads: float
+    database_trips: float
+    bytes_in: float
+    bytes_out: float
+    hop_ms: float | None = None
+    store_ms: float | None = None
+    database_ms: float | None = None
+    why_missing: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TimelinePoint:
+    """One second of one cell."""
+
+    at_s: float
+    offered_per_s: float
+    completed_per_s: float
+    p50_ms: float | None
+    errors: int
+    instances: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """All cells of one subject (architecture, variant of options, model size, provider): what gets a row in the table.
+
+    `primary_per_deployment`: the primary metric of each valid deployment, in the order of `blocks`; empty where a deployment alone does not
+    support it. `low_rate_latency_ms`: quantiles of the latencies at the lowest rate, evenly spaced."""
+
+    name: str
+    architecture: str
+    variant: str
+    provider: str
+    workload: str
+    model_size: str
+    deployments: int
+    valid_deployments: int
+    steps: tuple[StepFigures, ...]
+    held_rate_per_s: Stat
+    primary: Stat
+    cpu_ms_architecture: Stat
+    cpu_ms_platform: Stat
+    memory_mib: Stat
+    cold_ms: Stat
+    cold_phases_ms: Mapping[str, float]
+    ready_s: Stat
+    waterfall: tuple[Span, ...]
+    counts: Counts
+    services: tuple[ServiceFigures, ...]
+    timeline: tuple[TimelinePoint, ...]
+    events: tuple[Mapping[str, str | int | float | bool | None], ...] = ()
+    low_rate_latency_ms: tuple[float, ...] = ()
+    correct_share: float | None = None
+    options: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    blocks: tuple[int, ...] = ()
+    primary_per_deployment: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """`floor_driver_ms`, `floor_path_ms`: p50 and p99 of noop on the fake and on the real provider; less is no difference."""
+
+    run: str
+    scenario: str
+    workload: str
+    deployments: int
+    verdicts: bool
+    primary_metric: str
+    primary_rate_per_s: float
+    slo_percentile: float
+    slo_ms: float
+    traffic_per_s: tuple[float, ...]
+    isolation: str
+    enforcement: str
+    machine: Mapping[str, str | int | float]
+    machine_class: str
+    claims: tuple[str, ...]
+    floor_driver_ms: Mapping[str, Stat]
+    floor_path_ms: Mapping[str, Stat]
+    cells: tuple[CellVerdict, ...]
+    groups: tuple[Group, ...]
+    spread: float
+    detectable_ratio: float | None
+    started_at: str
+    duration_s: float
+    command: str
+    schema_version: int = SCHEMA_VERSION
+
+
+# ---- comparison ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Effect:
+    """b against a on `metric`: ratio b/a with its interval. `verdict` only where the plan may give one."""
+
+    metric: str
+    a: str
+    b: str
+    ratio: Stat
+    verdict: Literal["better", "worse", "cannot tell", "exploratory"]
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CostLine:
+    """`allocation` and `usage` USD per month. kind: compute | requests | storage | egress | shared_fixed | idle."""
+
+    kind: str
+    service: str
+    allocation_usd: float
+    usage_usd: float
+    sku: str
+    source: str
+    grade: str
+    as_of: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CostAt:
+    """One group at one monthly traffic; headline figures, so prices of grades A and B and no free tier. Intervals come from the measured
+    inputs' intervals. `lines` of grades A and B add up to the month (of grade C stand beside it); unused machines are lines of kind idle.
+    Beside it, on the allocation basis: with grade C, with the provider's free tier, and without what all architectures share."""
+
+    group: str
+    traffic_per_s: float
+    month_allocation: Stat
+    month_usage: Stat
+    per_million_allocation: Stat
+    per_million_usage: Stat
+    per_1000_correct_allocation: Stat
+    replicas: Mapping[str, int]
+    lines: tuple[CostLine, ...]
+    month_all_grades: Stat | None = None
+    month_free_tier: Stat | None = None
+    month_without_shared: Stat | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BreakEven:
+    """`cheaper_below` costs less than `other` below `traffic_per_s`, on the allocation basis; None when the curves do not cross (then
+    `always` is the cheaper one). `more`: further crossings above the first, made by replicas that come in whole steps. `with_free_tier`:
+    the same where an account's free tier is still unused. `in_cloud`: where it lies in the middle of, and in 95 % of, the ranges of what a
+    cloud changes (modelled). `sentence` says it in words."""
+
+    cheaper_below: str
+    other: str
+    traffic_per_s: Stat
+    always: str = ""
+    more: tuple[float, ...] = ()
+    with_free_tier: Stat | None = None
+    in_cloud: Stat | None = None
+    sentence: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Costs:
+    prices: str
+    region: str
+    currency: str
+    as_of_oldest: str
+    as_of_newest: str
+    grades: Mapping[str, int]
+    warnings: tuple[str, ...]
+    cpu_scale: float
+    at: tuple[CostAt, ...]
+    curves: Mapping[str, Curve]
+    break_even: tuple[BreakEven, ...]
+    assumptions: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ranking:
+    """One pair on one metric over the ranges of what a laptop cannot show. `shares`: group -> share of draws in which it wins.
+
+    status holds: the same order in >= 95 % of draws. flips: `flip_at` says the nearest crossing ("one hop costs 0.4 ms").
+    cannot: `sentence` says why it cannot be measured on this machine."""
+
+    metric: str
+    a: str
+    b: str
+    status: Literal["holds", "flips", "cannot"]
+    winner: str
+    shares: Mapping[str, float]
+    flip_at: str
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    run: str
+    effects: tuple[Effect, ...]
+    costs: Costs | None
+    rankings: tuple[Ranking, ...]
+    answer: str
+    certainty: str
+    notes: tuple[str, ...]
+    schema_version: int = SCHEMA_VERSION

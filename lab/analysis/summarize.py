@@ -1,0 +1,212 @@
+"""From a run directory to its Summary: every cell judged, the valid ones merged by group, figures with intervals or the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lab.analysis import services, steps, timeline, waterfall
+from lab.analysis.measured import Measured, Step, measure
+from lab.analysis.results import Group, StepFigures, Summary
+from lab.analysis.stats import mean_stat, percentile_name, pooled_spread, quantile, quantile_stat
+from lab.analysis.validity import claim, judge, no_claim, primary_quantile
+from lab.errors import InputError
+from lab.model import Cell, Environment, Plan, Stat
+from lab.power import detectable_ratio
+from lab.rundir import RunDir
+
+LOW_RATE_POINTS = 500
+FLOOR = {"floor_driver": "floor of the driver", "floor_path": "floor of the path"}
+
+
+def summarize(run: RunDir) -> Summary:
+    """Reads only the run directory. Raises InputError when a file is missing or of another version."""
+    plan = run.read(run.plan, Plan)
+    machine = run.read(run.environment, Environment)
+    names = group_names(plan.cells)
+    measured = [measure(run, cell, names[cell.id]) for cell in plan.cells]
+    verdicts = tuple(judge(m, plan, machine.states) for m in measured)
+    valid = [m for m, v in zip(measured, verdicts, strict=True) if v.valid]
+    groups = tuple(_group(name, plan, machine, measured, valid) for name in _subjects(plan, names))
+    learned = pooled_spread([g.primary_per_deployment for g in groups])
+    return Summary(
+        run=run.name,
+        scenario=plan.scenario,
+        workload=plan.workload,
+        deployments=plan.deployments,
+        verdicts=plan.verdicts,
+        primary_metric=plan.primary_metric,
+        primary_rate_per_s=plan.primary_rate_per_s,
+        slo_percentile=plan.slo_percentile,
+        slo_ms=plan.slo_ms,
+        traffic_per_s=plan.traffic_per_s,
+        isolation=plan.isolation,
+        enforcement=plan.enforcement,
+        machine=machine.machine,
+        machine_class=machine.machine_class,
+        claims=machine.claims,
+        floor_driver_ms=_floor("floor_driver", plan, valid),
+        floor_path_ms=_floor("floor_path", plan, valid),
+        cells=verdicts,
+        groups=groups,
+        spread=plan.spread if learned is None else learned,
+        detectable_ratio=detectable_ratio(plan.spread if learned is None else learned, plan.deployments),
+        started_at=machine.started_at,
+        duration_s=machine.duration_s,
+        command=machine.command,
+    )
+
+
+def spread(summary: Summary) -> float | None:
+    """The A/A spread: standard deviation (log scale) of the primary metric between deployments of one group, pooled over groups with at
+    least 3 valid ones; None without such a group."""
+    return pooled_spread([g.primary_per_deployment for g in summary.groups])
+
+
+# ---- groups ----------------------------------------------------------------------------------------------------------
+
+
+def group_names(cells: Sequence[Cell]) -> Mapping[str, str]:
+    """Cell id -> group: the architecture, with variant, size and provider where they differ in the run; floors are named by their role."""
+    subjects = [c for c in cells if c.role == "subject"]
+    sizes, providers = {c.model_size for c in subjects}, {c.provider for c in subjects}
+
+    def name(cell: Cell) -> str:
+        if cell.role != "subject":
+            return cell.role
+        parts = (cell.architecture, cell.variant, cell.model_size if len(sizes) > 1 else "", cell.provider if len(providers) > 1 else "")
+        return "-".join(filter(None, parts))
+
+    return {c.id: name(c) for c in cells}
+
+
+def _subjects(plan: Plan, names: Mapping[str, str]) -> tuple[str, ...]:
+    """In alphabetical order of architecture and variant, sizes from S to L: the plan's own order is shuffled."""
+    found = {names[c.id]: (c.architecture, c.variant, "SML".index(c.model_size), c.provider) for c in plan.cells if c.role == "subject"}
+    return tuple(sorted(found, key=found.__getitem__))
+
+
+def _group(name: str, plan: Plan, machine: Environment, measured: Sequence[Measured], valid: Sequence[Measured]) -> Group:
+    everything = [m for m in measured if m.group == name]
+    mine = sorted((m for m in valid if m.group == name), key=lambda m: m.cell.block)
+    empty = _empty(name, everything)
+    if not mine:
+        return empty
+    at_primary = [(m, step) for m in mine if (step := m.step_at(plan.primary_rate_per_s)) is not None]
+    found = _steps(mine, plan)
+    at = next(s for s in found if s.rate_per_s == plan.primary_rate_per_s)
+    timed = waterfall.requests(at_primary)
+    return replace(
+        empty,
+        valid_deployments=len(mine),
+        steps=found,
+        held_rate_per_s=steps.held_rate(found, len(mine), plan),
+        primary=_primary(at, plan, machine),
+        cpu_ms_architecture=at.cpu_ms_architecture,
+        cpu_ms_platform=at.cpu_ms_platform,
+        memory_mib=_memory(at_primary),
+        cold_ms=services.cold_ms(mine),
+        cold_phases_ms=services.cold_phases_ms(mine),
+        ready_s=services.ready_s(mine),
+        waterfall=waterfall.waterfall(timed),
+        counts=waterfall.counts(timed),
+        services=services.services(at_primary),
+        timeline=timeline.timeline(mine[0]),
+        events=timeline.happenings(mine[0]),
+        low_rate_latency_ms=_low_rate(mine),
+        correct_share=_correct_share([step for _, step in at_primary]),
+        blocks=tuple(m.cell.block for m in mine),
+        primary_per_deployment=_per_deployment([step for _, step in at_primary], plan),
+    )
+
+
+def _empty(name: str, cells: Sequence[Measured]) -> Group:
+    """Without a valid deployment every figure is missing, and says so."""
+    cell, why = cells[0].cell, f"no valid deployment of {len(cells)}"
+    return Group(
+        name=name,
+        architecture=cell.architecture,
+        variant=cell.variant,
+        provider=cell.provider,
+        workload=cell.workload,
+        model_size=cell.model_size,
+        deployments=len(cells),
+        valid_deployments=0,
+        steps=(),
+        held_rate_per_s=Stat.missing("1/s", why),
+        primary=Stat.missing("ms", why),
+        cpu_ms_architecture=Stat.missing("ms", why),
+        cpu_ms_platform=Stat.missing("ms", why),
+        memory_mib=Stat.missing("MiB", why),
+        cold_ms=Stat.missing("ms", why),
+        cold_phases_ms={},
+        ready_s=Stat.missing("s", why),
+        waterfall=(),
+        counts=replace(waterfall.counts(()), why_missing=why),
+        services=(),
+        timeline=(),
+        options=cell.options,
+    )
+
+
+def _steps(cells: Sequence[Measured], plan: Plan) -> tuple[StepFigures, ...]:
+    limit = cells[0].cell.wrong_rate_limit
+    indices = sorted({s.index for c in cells for s in c.steps})
+    return tuple(steps.figures(cells, index, plan, limit) for index in indices)
+
+
+def _primary(at: StepFigures, plan: Plan, machine: Environment) -> Stat:
+    """The headline: missing where the machine allows no claim on such a metric."""
+    q, needed = primary_quantile(plan.primary_metric), claim(plan.primary_metric)
+    if needed not in machine.claims:
+        return Stat.missing("ms", no_claim(needed, machine.machine_class, plan.isolation))
+    if q is not None:
+        return at.latency[percentile_name(q)]
+    if plan.primary_metric == "cpu_ms":
+        return at.cpu_ms_architecture
+    raise InputError(f"primary_metric: found {plan.primary_metric!r}, wanted cpu_ms or a percentile such as p50_ms", "mend the scenario")
+
+
+def _per_deployment(at_primary: Sequence[Step], plan: Plan) -> tuple[float, ...]:
+    q = primary_quantile(plan.primary_metric)
+    if q is not None:
+        return steps.per_deployment_ms([s.latency_ms for s in at_primary], q)
+    used = [ms for s in at_primary if (ms := s.cpu_ms(s.cpu_architecture_s)) is not None]
+    return tuple(used) if len(used) == len(at_primary) else ()
+
+
+def _memory(at_primary: Sequence[tuple[Measured, Step]]) -> Stat:
+    """Resident memory of the architecture's processes, mean over the window at the primary rate."""
+    found = [m.counters.tier_memory_mib("architecture", s.start_s, s.end_s) for m, s in at_primary]
+    known = [f for f in found if f is not None]
+    return mean_stat(known, "MiB") if len(known) == len(found) else Stat.missing("MiB", "the provider does not tell the memory")
+
+
+def _low_rate(cells: Sequence[Measured]) -> tuple[float, ...]:
+    """At the lowest rate queueing for the shared core is smallest; at most LOW_RATE_POINTS of it."""
+    ordered = steps.merged([min(c.steps, key=lambda s: s.rate_per_s).latency_ms for c in cells])
+    if len(ordered) <= LOW_RATE_POINTS:
+        return tuple(ordered.tolist())
+    return tuple(quantile(ordered, float(q)) for q in (np.arange(LOW_RATE_POINTS) + 0.5) / LOW_RATE_POINTS)
+
+
+def _correct_share(at_primary: Sequence[Step]) -> float | None:
+    """Of the checked answers to headline operations; None where nothing was checked."""
+    checked = sum(s.headline_checked for s in at_primary)
+    return sum(s.headline_right for s in at_primary) / checked if checked else None
+
+
+# ---- the floor of the instrument -------------------------------------------------------------------------------------
+
+
+def _floor(role: str, plan: Plan, valid: Sequence[Measured]) -> Mapping[str, Stat]:
+    """p50 and p99 of noop over all windows of the valid cells of that role."""
+    columns = [s.latency_ms for m in valid if m.cell.role == role for s in m.steps]
+    if not columns:
+        planned = any(c.role == role for c in plan.cells)
+        why = f"the {FLOOR[role]} is INVALID" if planned else f"the scenario does not measure the {FLOOR[role]}"
+        return {name: Stat.missing("ms", why) for name in ("p50", "p99")}
+    ordered = steps.merged(columns)
+    return {percentile_name(q): quantile_stat(ordered, q, "ms", columns) for q in (0.5, 0.99)}
