@@ -156,11 +156,15 @@ class Provider(Protocol):
 
     name: str
 
-    def capabilities(self) -> Capabilities: ...
+    def capabilities(self, cpus: float = 1.0) -> Capabilities:
+        """For architectures with a budget of `cpus`."""
+
     def prepare(self) -> None:
         """Raises MachineError with every reason why `up` cannot work here."""
 
-    def up(self, report: Callable[[str], None] = ...) -> tuple[Endpoint, ...]: ...
+    def up(self, report: Callable[[str], None] = ..., *, owner_pid: int | None = None) -> tuple[Endpoint, ...]:
+        """A Lab with an owner is destroyed when that process ends, however it does."""
+
     def find(self) -> tuple[Endpoint, ...] | None:
         """The Lab's endpoints if it stands, else None."""
 

@@ -75,13 +75,13 @@ class Provider:
         self.script = script or Script()
         self._past: dict[str, _Standing] = {}
 
-    def capabilities(self) -> Capabilities:
+    def capabilities(self, cpus: float = 1.0) -> Capabilities:
         return Capabilities(isolation="none", enforcement="none", scales_to_zero=True)
 
     def prepare(self) -> None:
         return
 
-    def up(self, report: Callable[[str], None] = lambda _: None) -> tuple[Endpoint, ...]:
+    def up(self, report: Callable[[str], None] = lambda _: None, *, owner_pid: int | None = None) -> tuple[Endpoint, ...]:
         _LABS.setdefault(self._settings.state, _Lab())
         report("ready: threads of this process")
         return ENDPOINTS

@@ -1,0 +1,104 @@
+"""What the driver's process is told, and what it answers: JSON lines through a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from lab.model import Ladder
+from lab.model.measure import Phase
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DriveJob:
+    """One cell's load. `url` is the deployment's; its path goes before that of every request. `stream`: the file of samples, made anew.
+
+    `control_url` answers for functions that scale to zero: POST /-/drain, POST /-/fill, GET /-/status; without it there is no cold phase.
+    `fill`: function -> instances that stand before warm-up. `cpus`: those of the driver, all if empty.
+    More than `max_in_flight` requests at once are not sent but counted as dropped."""
+
+    url: str
+    workload: str
+    load: Ladder
+    seed: int
+    stream: str
+    cpus: tuple[int, ...] = ()
+    control_url: str | None = None
+    fill: Mapping[str, int] = field(default_factory=dict)
+    max_in_flight: int = 2000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """`done` of `total` requests of this phase (of the ladder's `step`); `achieved_per_s`: answers in the last second."""
+
+    phase: Phase
+    step: int
+    done: int
+    total: int
+    achieved_per_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """One step on the driver's clock, with shares of CPU time in it: of all CPUs, what the hypervisor took (None where it is not told)
+    and what was busy; of one CPU, what the driver used."""
+
+    step: int
+    start_s: float
+    end_s: float
+    steal_share: float | None
+    busy_share: float
+    driver_share: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DriverRecord:
+    """How the driver itself did. `origin_s`: time.monotonic when its clock read 0. Lag is sent - intended, over the windows' requests.
+    `warmup_stable` is None without a warm-up. `cpu_s` over `wall_s`: of the whole process over its windows."""
+
+    origin_s: float
+    windows: tuple[Window, ...]
+    warmup_stable: bool | None
+    warmup_reason: str
+    warmup_s: float
+    lag_p50_ms: float
+    lag_p99_ms: float
+    lag_max_ms: float
+    cpu_s: float
+    wall_s: float
+    sent: int
+    dropped: int
+    censored: int
+    max_in_flight: int
+    payload_s: float
+
+    def steps(self) -> tuple[tuple[int, float, float], ...]:
+        """As rundir.CellStatus.windows wants them."""
+        return tuple((w.step, w.start_s, w.end_s) for w in self.windows)
+
+    def figures(self) -> dict[str, float]:
+        """As rundir.CellStatus.driver wants them; the worst window stands for shares."""
+        found = {f.name: float(getattr(self, f.name)) for f in fields(self) if f.type in ("int", "float") and f.name != "origin_s"}
+        found["cpu_share"] = max((w.driver_share for w in self.windows), default=0.0)
+        found["busy_share"] = max((w.busy_share for w in self.windows), default=0.0)
+        stolen = [w.steal_share for w in self.windows if w.steal_share is not None]
+        return found | ({"steal_share": max(stolen)} if stolen else {})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """A LabError of the driver's process, raised again in the parent. kind: input | machine."""
+
+    kind: str
+    what: str
+    hint: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """What goes through the pipe: exactly one of these."""
+
+    progress: Progress | None = None
+    record: DriverRecord | None = None
+    failure: Failure | None = None

@@ -1,0 +1,339 @@
+"""The driver's process (`python -m lab.load.locustfile JOB.json [FD]`): sends a DriveJob's load on Locust in an open loop; samples go to
+the stream, progress and the driver's own record as JSON lines to FD (standard output if not given).
+
+One dispatcher, exact intended times, one greenlet per arrival on a connection of its own, latency from the intended start. Windows follow
+each other without a gap; a request belongs to the step of its intended time. The only module that imports locust.
+"""
+
+from __future__ import annotations
+
+from locust import User, events, task  # first, because it patches the standard library for gevent
+
+# isort: split
+import gc
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import count
+from pathlib import Path
+from typing import ClassVar
+
+import gevent
+import gevent.pool
+import msgspec
+import numpy as np
+from gevent.event import AsyncResult
+from locust.env import Environment
+from locust.exception import StopUser
+
+from lab import registry, rundir
+from lab.errors import InputError, LabError, MachineError
+from lab.load import schedule, shots, warmup, wire
+from lab.load.job import DriveJob, DriverRecord, Failure, Line, Progress, Window
+from lab.load.record import Recorder
+from lab.load.shots import Flight, Shot
+from lab.load.transport import BROKEN, Clock, Connections
+from lab.load.watch import Watch
+from lab.model import Ladder, Operation, Request, Sample
+from lab.model.measure import Phase
+
+BEAT_S = 1.0  # samples are flushed and progress is told
+LEAD_S = 0.02  # from the decision to begin a phase to its 0
+JUDGE_S = 0.25  # between two looks at the warm-up
+CONTROL_TIMEOUT_S = 65.0  # the activator itself gives up after 60
+now = time.monotonic
+
+
+class Session:
+    """One DriveJob from preload to drain. Raises LabError; KeyboardInterrupt when it is told to stop: samples so far are kept."""
+
+    def __init__(self, job: DriveJob, say: Callable[[Line], None], fire: Callable[..., None]) -> None:
+        self.job, self.load, self.say, self.fire = job, job.load, say, fire
+        self.origin_s = now()
+        self.main = gevent.getcurrent()
+        self.workload = registry.workload(job.workload)
+        self.connections = Connections(wire.Address.of(job.url), job.load.timeout_s)
+        self.clock = Clock()
+        self.recorder = Recorder(Path(job.stream), self.origin_s)
+        self.flights = gevent.pool.Group()
+        self.sequence = count()
+        self.writing: AsyncResult[None] | None = None
+        self.progress: tuple[Phase, int, int] = ("preload", schedule.NO_STEP, 0)
+        self.done = self.done_at_beat = self.in_flight = self.most_in_flight = self.dropped = self.censored = 0
+        self.lags_s: list[float] = []
+        self.warm: list[tuple[float, float, int, bool]] = []
+
+    def run(self) -> DriverRecord:
+        self.main = gevent.getcurrent()
+        began = now()
+        warm, measured = self._loaded("warmup", schedule.warmup), self._loaded("window", schedule.ladder)
+        payload_s = now() - began
+        gc.collect()
+        gc.freeze()  # a full collection of what Locust has imported stalls for 37 ms
+        gc.set_threshold(100_000, 50, 100)
+        beat = gevent.spawn(self._beat)
+        beat.link_exception(self.abort)
+        try:
+            self._preload()
+            self._cold()
+            self._fill()
+            verdict, warmup_s = self._warm_up(warm)
+            watch = Watch()
+            windows = self._windows(measured, watch)
+            self._land(self.load.drain_s)
+        finally:
+            beat.kill()
+            self._land(0.0)
+            if self.writing is not None:
+                self.writing.wait()
+            self.recorder.close()
+        return self._account(windows, watch, verdict if warm else None, warmup_s, payload_s)
+
+    def _account(
+        self, windows: tuple[Window, ...], watch: Watch, verdict: warmup.Verdict | None, warmup_s: float, payload_s: float
+    ) -> DriverRecord:
+        lags_ms = np.asarray(self.lags_s or [0.0]) * 1e3
+        p50, p99 = np.percentile(lags_ms, [50, 99])
+        return DriverRecord(
+            origin_s=self.origin_s,
+            windows=windows,
+            warmup_stable=verdict.stable if verdict else None,
+            warmup_reason=verdict.reason if verdict else "no warm-up was asked for",
+            warmup_s=warmup_s,
+            lag_p50_ms=float(p50),
+            lag_p99_ms=float(p99),
+            lag_max_ms=float(lags_ms.max()),
+            cpu_s=watch.cpu_s,
+            wall_s=windows[-1].end_s - windows[0].start_s,
+            sent=len(self.lags_s),
+            dropped=self.dropped,
+            censored=self.censored,
+            max_in_flight=self.most_in_flight,
+            payload_s=payload_s,
+        )
+
+    def _loaded(self, phase: Phase, make: Callable[[Ladder, Sequence[Operation], int], schedule.Arrivals]) -> list[Shot]:
+        """Payloads are made here, before any load."""
+        arrivals = make(self.load, self.workload.operations, self.job.seed)
+        return shots.load(phase, arrivals, self.workload, self.job.seed, self.connections.address)
+
+    def abort(self, greenlet: gevent.Greenlet) -> None:
+        """What goes wrong beside the dispatcher ends the run there."""
+        gevent.kill(self.main, greenlet.exception)
+
+    def interrupt(self) -> None:
+        gevent.kill(self.main, KeyboardInterrupt())
+
+    def _beat(self) -> None:
+        while True:
+            phase, step, total = self.progress
+            rate = (self.done - self.done_at_beat) / BEAT_S
+            self.done_at_beat = self.done
+            self.say(Line(progress=Progress(phase=phase, step=step, done=self.done, total=total, achieved_per_s=max(0.0, rate))))
+            gevent.sleep(BEAT_S)
+            # In a thread: a disk that others keep busy may take long, and no arrival must wait for it.
+            self.writing = gevent.get_hub().threadpool.spawn(self.recorder.write, self.recorder.take())
+            self.writing.get()
+
+    # ---- phases --------------------------------------------------------------------------------------------------------
+
+    def _enter(self, phase: Phase, step: int, total: int) -> None:
+        self.progress = phase, step, total
+        self.done = self.done_at_beat = 0
+
+    def _now(self, phase: Phase, request: Request) -> Sample:
+        """Sends one request and waits for its end."""
+        self.in_flight += 1
+        return self._fly(Shot(phase, request, wire.head(request, self.connections.address)), next(self.sequence), now())
+
+    def _preload(self) -> None:
+        requests = self.workload.preload(self.job.seed)
+        self._enter("preload", schedule.NO_STEP, len(requests))
+        for number, request in enumerate(requests, start=1):
+            sample = self._now("preload", request)
+            if not sample.ok:
+                what = f"preload request {number} of {len(requests)} ({request.method} {request.path}) failed: {sample.error}"
+                raise MachineError(what, "the logs of the services say why")
+
+    def _cold(self) -> None:
+        """Idle to zero, then one request; as often as the ladder says."""
+        if self.job.control_url is None:
+            return
+        first = next((o for o in self.workload.operations if o.headline), self.workload.operations[0])
+        self._enter("cold", schedule.NO_STEP, self.load.cold_requests)
+        for number in range(self.load.cold_requests):
+            self._control("/-/drain")
+            self._now("cold", self.workload.payload(self.job.seed, number, first.name))
+
+    def _fill(self) -> None:
+        if self.job.control_url is not None and self.job.fill:
+            self._control("/-/fill", msgspec.json.encode(dict(self.job.fill)))
+
+    def _control(self, path: str, body: bytes = b"") -> None:
+        address = wire.Address.of(self.job.control_url or "")
+        request = Request(operation=path, method="POST", path=path, body=body, headers={"content-type": "application/json"})
+        try:
+            with gevent.Timeout(CONTROL_TIMEOUT_S):
+                head = wire.head(request, address)
+                answered = Connections(address, CONTROL_TIMEOUT_S).exchange(head, body, "POST")
+        except (gevent.Timeout, *BROKEN) as error:
+            raise MachineError(f"{self.job.control_url}{path} does not answer: {error}", "the log of the activator says why") from error
+        if answered.status >= 400:
+            found = answered.body[:200].decode(errors="replace")
+            raise MachineError(f"{self.job.control_url}{path} answers {answered.status}: {found}", "see the activator's log")
+
+    def _warm_up(self, shots: Sequence[Shot]) -> tuple[warmup.Verdict, float]:
+        """Ends as soon as latencies are stable, at the latest after warmup_max_s."""
+        self._enter("warmup", schedule.NO_STEP, len(shots))
+        begin = now() + LEAD_S
+        look = JUDGE_S
+        for shot in shots:
+            if shot.offset_s >= look:
+                look = shot.offset_s + JUDGE_S
+                verdict = self._judge(begin)
+                if verdict.stable:
+                    return verdict, now() - begin
+            self._launch(shot, begin)
+        self.clock.until(begin + self.load.warmup_max_s if shots else 0.0)
+        return self._judge(begin), now() - begin
+
+    def _judge(self, begin_s: float) -> warmup.Verdict:
+        done_s, latency_s, operation, ok = zip(*self.warm, strict=True) if self.warm else ((), (), (), ())
+        return warmup.judge([at - begin_s for at in done_s], latency_s, operation, ok)
+
+    def _windows(self, measured: Sequence[Shot], watch: Watch) -> tuple[Window, ...]:
+        steps = len(self.load.rates_per_s)
+        edges = np.searchsorted([s.step for s in measured], np.arange(steps + 1))
+        windows = []
+        begin = now() + LEAD_S
+        for step in range(steps):
+            mine = measured[edges[step] : edges[step + 1]]
+            self._enter("window", step, len(mine))
+            for shot in mine:
+                self._launch(shot, begin)
+            start_s = begin - self.origin_s + step * self.load.window_s
+            self.clock.until(begin + (step + 1) * self.load.window_s)
+            windows.append(watch.window(step, start_s, start_s + self.load.window_s))
+        return tuple(windows)
+
+    def _land(self, patience_s: float) -> None:
+        """What is still in flight after that long is cut off; it stays in the samples as failed."""
+        self.flights.join(timeout=patience_s)
+        self.flights.kill(block=True, timeout=5)
+
+    # ---- requests ------------------------------------------------------------------------------------------------------
+
+    def _launch(self, shot: Shot, begin_s: float) -> None:
+        intended_s = begin_s + shot.offset_s
+        self.clock.until(intended_s)
+        number = next(self.sequence)
+        if self.in_flight >= self.job.max_in_flight:
+            self.dropped += 1
+            self._keep(shot, Flight(number, intended_s, error="dropped"))
+            return
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        flight = gevent.Greenlet(self._fly, shot, number, intended_s)
+        flight.link_exception(self.abort)
+        self.flights.start(flight)
+
+    def _fly(self, shot: Shot, number: int, intended_s: float) -> Sample:
+        sent_s = now()
+        answered, error = None, None
+        try:
+            with gevent.Timeout(self.load.timeout_s):
+                answered = self.connections.exchange(shot.head, shot.request.body, shot.request.method)
+        except gevent.Timeout:
+            error = "timeout"
+        except gevent.GreenletExit:
+            error = "censored"
+            self.censored += 1
+        except BROKEN as failure:
+            error = f"{type(failure).__name__}: {failure}"
+        self.in_flight -= 1
+        self.done += 1
+        sample = self._keep(shot, Flight(number, intended_s, sent_s, answered, error))
+        latency_s = (answered.done_s if answered else sent_s + self.load.timeout_s) - intended_s
+        if shot.phase == "warmup":
+            self.warm.append((intended_s + latency_s, latency_s, shot.operation, sample.ok))
+        elif shot.phase == "window":
+            self.lags_s.append(sent_s - intended_s)
+            self._tell(sample, latency_s)
+        return sample
+
+    def _keep(self, shot: Shot, flight: Flight) -> Sample:
+        sample = shots.sample(shot, flight, self.workload, self.origin_s)
+        self.recorder.add(sample)
+        return sample
+
+    def _tell(self, sample: Sample, latency_s: float) -> None:
+        """Locust's statistics, and whoever listens to its events, get the latency from the intended start."""
+        self.fire(
+            request_type="open-loop",
+            name=sample.operation,
+            response_time=latency_s * 1e3,
+            response_length=sample.bytes_received,
+            exception=sample.error,
+            context={"step": sample.step, "sequence": sample.sequence},
+            start_time=time.time() - latency_s,
+            url=None,
+            response=None,
+        )
+
+
+class OpenLoopUser(User):
+    """The one dispatcher."""
+
+    session: ClassVar[Session]
+    outcome: ClassVar[AsyncResult[DriverRecord]] = AsyncResult()
+
+    @task
+    def drive(self) -> None:
+        try:
+            self.outcome.set(self.session.run())
+        except BaseException as error:  # noqa: BLE001 - main raises it again
+            self.outcome.set_exception(error)
+        raise StopUser
+
+
+def main(job_path: str, descriptor: int) -> int:
+    """The exit code: 0, that of a LabError, 130 when stopped or left by the parent."""
+
+    def say(line: Line) -> None:
+        os.write(descriptor, msgspec.json.encode(line) + b"\n")
+
+    def end(error: LabError) -> int:
+        say(Line(failure=Failure(kind="input" if isinstance(error, InputError) else "machine", what=error.what, hint=error.hint)))
+        return error.exit_code
+
+    job = rundir.decode(Path(job_path).read_bytes(), DriveJob, job_path)
+    _allow_files(job.max_in_flight + 256)
+    environment = Environment(user_classes=[OpenLoopUser], events=events, host=job.url, catch_exceptions=False)
+    runner = environment.create_local_runner()
+    try:
+        OpenLoopUser.session = Session(job, say, environment.events.request.fire)
+    except LabError as error:
+        return end(error)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        gevent.signal_handler(number, OpenLoopUser.session.interrupt)
+    runner.start(1, spawn_rate=1)
+    try:
+        say(Line(record=OpenLoopUser.outcome.get()))
+    except LabError as error:
+        return end(error)
+    except (KeyboardInterrupt, BrokenPipeError):
+        return 130
+    return 0
+
+
+def _allow_files(wanted: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1))
