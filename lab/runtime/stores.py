@@ -107,7 +107,7 @@ class S3Store:
             if error.code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
                 hint = f"the keys in {self._address.credentials_path} are not (or no longer) its keys"
                 raise MachineError(f"{where} refuses the bucket {self._bucket}: {error.code}", hint) from error
-            raise MachineError(f"{where} answered {error.code} for {self._bucket}/{key}", "its log says why: `lab logs store`") from error
+            raise MachineError(f"{where} answered {error.code} for {self._bucket}/{key}", "its log says why: `lab logs object_store`") from error
         except (HTTPError, MinioException, OSError) as error:
             raise MachineError(f"{where} cannot be reached: {error}", "is it running? `lab status`") from error
 

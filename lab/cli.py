@@ -1,0 +1,249 @@
+"""The command line: what a user types in, calls into the modules below out; imports happen inside commands so that --help is quick."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lab import __version__
+
+if TYPE_CHECKING:
+    from lab.progress import Mode
+    from lab.rundir import RunDir
+    from lab.settings import Settings
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What the options before the command say. `mode` auto | quiet | json decides how progress and results are shown."""
+
+    options: dict[str, str | None]
+    mode: Mode
+
+    def settings(self) -> Settings:
+        from lab.settings import resolve
+
+        return resolve(self.options)
+
+    @property
+    def json(self) -> bool:
+        return self.mode == "json"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="lab")
+@click.option("--provider", help="Where the cloud stands: embedded (default), fake, external, ... (`lab list providers`).")
+@click.option("--name", help="The Lab's name; two names are two clouds.")
+@click.option("--home", type=click.Path(), help="Folder of all Labs' state (default ~/.lab).")
+@click.option("--object-store", help="seaweedfs (default), minio, or the URL of any S3 endpoint.")
+@click.option("--url", help="The service under test, for --provider external.")
+@click.option("--quiet", is_flag=True, help="No progress, only results.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable: results as JSON on stdout, progress as JSON lines on stderr.")
+@click.pass_context
+def lab(context: click.Context, /, quiet: bool, as_json: bool, **options: str | None) -> None:
+    """A local AI cloud, and the instrument that measures it.
+
+    Deploys ONE AI workload as several architectures, loads each honestly, and says which one wins for which traffic, at which cost, and
+    how sure that is.
+
+    \b
+      lab run quick            three architectures, under a minute
+      lab run compare          the comparison, under five minutes
+      lab plan compare         what that would do; starts nothing
+      lab doctor               what this machine can and cannot do
+    """
+    context.obj = Invocation(options, "json" if as_json else "quiet" if quiet else "auto")
+
+
+@lab.command()
+@click.pass_obj
+def doctor(call: Invocation) -> None:
+    """Say what works on this machine, what is missing, and how to get it. Exit 3 when the chosen provider cannot work."""
+    from lab import console, doctor
+
+    settings = call.settings()
+    found = doctor.findings(settings)
+    console.doctor(found, settings, as_json=call.json)
+    sys.exit(3 if any(f.needed and f.state == "missing" for f in found) else 0)
+
+
+@lab.command()
+@click.pass_obj
+def up(call: Invocation) -> None:
+    """Stand the cloud up: object store, database and gateway. All of it, or nothing."""
+    from lab import console, standing
+
+    endpoints, took_s = standing.up(call.settings(), call.mode)
+    console.endpoints(endpoints, took_s=took_s, as_json=call.json)
+
+
+@lab.command()
+@click.pass_obj
+def status(call: Invocation) -> None:
+    """Show the standing cloud: services, endpoints, where the credentials are, memory and CPU."""
+    from lab import console, standing
+
+    endpoints, usage = standing.status(call.settings())
+    console.endpoints(endpoints, usage=usage, as_json=call.json)
+
+
+@lab.command()
+@click.argument("service", default="")
+@click.option("-n", "--lines", default=50, show_default=True, help="How many of the last lines.")
+@click.pass_obj
+def logs(call: Invocation, service: str, lines: int) -> None:
+    """Print the last log lines of SERVICE, or of every service."""
+    from lab import standing
+
+    for line in standing.logs(call.settings(), service, lines):
+        click.echo(line)
+
+
+@lab.command()
+@click.pass_obj
+def down(call: Invocation) -> None:
+    """Stop the cloud and keep its data."""
+    from lab import standing
+
+    click.echo(standing.down(call.settings()))
+
+
+@lab.command()
+@click.option("--dry-run", is_flag=True, help="Only name what would be deleted.")
+@click.option("--all", "everything", is_flag=True, help="Every Lab below the home, not only the one named.")
+@click.pass_obj
+def clean(call: Invocation, dry_run: bool, everything: bool) -> None:
+    """Delete the Lab: its processes, data, and whatever a killed process left. Run directories stay."""
+    from lab import console, standing
+
+    console.removed(standing.clean(call.settings(), dry_run=dry_run, everything=everything), dry_run=dry_run, as_json=call.json)
+
+
+@lab.command("list")
+@click.argument("kind", type=click.Choice(["workloads", "architectures", "providers", "scenarios", "prices"]), required=False)
+@click.pass_obj
+def list_(call: Invocation, kind: str | None) -> None:
+    """List what can be named: workloads, architectures, providers, scenarios, price books; yours come first."""
+    from lab import console
+
+    console.names(kind, as_json=call.json)
+
+
+@lab.command()
+@click.argument("scenario")
+@click.pass_obj
+def plan(call: Invocation, scenario: str) -> None:
+    """Print what SCENARIO would do: cells, budget, isolation, minutes, and the smallest effect it can tell. Starts nothing."""
+    from lab import console, execute
+
+    console.plan(execute.plan_of(scenario, call.settings()), as_json=call.json)
+
+
+@lab.command()
+@click.argument("scenario", required=False)
+@click.option("--keep", is_flag=True, help="Leave the Lab standing afterwards.")
+@click.option("--resume", metavar="RUN", help="Go on with a run that was interrupted: its cells that are done are kept.")
+@click.pass_obj
+def run(call: Invocation, scenario: str | None, keep: bool, resume: str | None) -> None:
+    """Deploy, load, measure, analyze, compare and report SCENARIO (a name, or a file)."""
+    from lab import console, execute
+
+    if (scenario is None) == (resume is None):
+        raise click.UsageError("give a SCENARIO, or --resume RUN")
+    settings = call.settings()
+    found = execute.resume(resume, settings, call.mode, keep) if resume else execute.run(str(scenario), settings, call.mode, keep)
+    sys.exit(console.finished(found, as_json=call.json, quiet=call.mode == "quiet"))
+
+
+@lab.command()
+@click.argument("run")
+@click.option("--prices", help="Another price book: a name or a file (negotiated rates).")
+@click.option("--cpu-scale", type=click.FloatRange(min=0.01), default=1.0, show_default=True, help="Local core to cloud vCPU.")
+@click.pass_obj
+def analyze(call: Invocation, run: str, prices: str | None, cpu_scale: float) -> None:
+    """Work RUN out again from its raw samples: summary, comparison (with other prices) and report."""
+    from lab import console, execute
+
+    found = execute.rework(_run(call, run), prices, cpu_scale)
+    sys.exit(console.finished(found, as_json=call.json, quiet=call.mode == "quiet"))
+
+
+@lab.command()
+@click.argument("a")
+@click.argument("b", required=False)
+@click.option("--force", is_flag=True, help="Compare across machine identities; the result is marked.")
+@click.pass_obj
+def compare(call: Invocation, a: str, b: str | None, force: bool) -> None:
+    """Compare the architectures of one RUN, or run A with run B."""
+    from lab import console, execute
+
+    if b is None:
+        console.comparison(_run(call, a), as_json=call.json)
+    else:
+        console.two_runs(*execute.compare(_run(call, a), _run(call, b), force), as_json=call.json)
+
+
+@lab.command()
+@click.argument("run")
+@click.pass_obj
+def report(call: Invocation, run: str) -> None:
+    """Write report.html and report.md of RUN again."""
+    from lab import report
+
+    for path in report.write(_run(call, run)):
+        click.echo(path)
+
+
+@lab.command()
+@click.pass_obj
+def runs(call: Invocation) -> None:
+    """List the runs, newest first, with how they ended."""
+    from lab import console
+
+    console.runs(Path(call.settings().runs), as_json=call.json)
+
+
+@lab.command()
+@click.argument("scenario")
+@click.pass_obj
+def train(call: Invocation, scenario: str) -> None:
+    """Train the models of SCENARIO (kind: train) again; needs the extra `train`."""
+    from lab import execute
+
+    for path in execute.train(scenario):
+        click.echo(path)
+
+
+def _run(call: Invocation, name: str) -> RunDir:
+    """The run directory called NAME (or its path, or `last`)."""
+    from lab.execute import run_directory
+
+    return run_directory(name, call.settings())
+
+
+def main() -> None:
+    """Prints every error in one place; its class owns the exit code. SIGTERM ends a command as ctrl-C does, with everything stopped."""
+    import signal
+
+    from lab.errors import LabError
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        lab.main(standalone_mode=False)
+    except LabError as error:
+        sys.stderr.write(f"error: {error.what}\n")
+        sys.stderr.writelines(f"  {problem}\n" for problem in getattr(error, "problems", ()))
+        sys.stderr.write(f"next:  {error.hint}\n" if error.hint else "")
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; what was measured so far is kept\n")
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)

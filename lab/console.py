@@ -1,0 +1,197 @@
+"""Prints results: a table for people, JSON for machines; no colour when the output is not a terminal."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+import msgspec
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lab import registry
+from lab.contracts import Endpoint
+from lab.model import Plan, Usage
+from lab.progress import clock
+from lab.registry import Kind
+
+if TYPE_CHECKING:
+    from lab.analysis.results import Comparison
+    from lab.doctor import Finding
+    from lab.execute import Finished
+    from lab.rundir import RunDir
+    from lab.settings import Settings
+
+
+def _out() -> Console:
+    width = None if sys.stdout.isatty() else 160
+    return Console(width=width, highlight=False, soft_wrap=False)
+
+
+def _json(value: Any) -> None:
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n")
+
+
+def _table(*columns: str, numbers: Sequence[str] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    return table
+
+
+def endpoints(found: Sequence[Endpoint], *, usage: Sequence[Usage] = (), took_s: float | None = None, as_json: bool = False) -> None:
+    if as_json:
+        return _json({"services": found, "usage": usage, "took_s": took_s})
+    table = _table("service", "kind", "endpoint", "credentials", "ready after", numbers=["ready after"])
+    for e in found:
+        table.add_row(e.service, f"{e.kind} {e.version}".strip(), e.url, e.credentials or "none needed", f"{e.ready_s:.2f} s")
+    _out().print(table)
+    if usage:
+        memory = _table("service", "tier", "instances", "memory", "CPU", numbers=["instances", "memory", "CPU"])
+        for u in usage:
+            memory.add_row(u.service, u.tier, str(u.instances), _unit(u.memory_mib, "MiB", 0), _unit(u.cpu_s, "s", 1))
+        _out().print(memory)
+    if took_s is not None:
+        _out().print(f"ready in {took_s:.1f} s. `lab down` stops it, `lab status` shows it, `lab run quick` uses it.")
+    return None
+
+
+def _unit(value: float | None, unit: str, digits: int) -> str:
+    return "unknown" if value is None else f"{value:.{digits}f} {unit}"
+
+
+def doctor(found: Sequence[Finding], settings: Settings, *, as_json: bool) -> None:
+    if as_json:
+        return _json({"findings": found, "settings": settings})
+    table = _table("", "what", "found", "next step")
+    marks = {"ok": "[green]ok[/]", "missing": "[red]missing[/]", "limited": "[yellow]limited[/]"}
+    for f in found:
+        mark = marks[f.state] if f.needed or f.state != "missing" else "[dim]not there[/]"
+        table.add_row(mark, *map(escape, (f.name, f.says, f.next_step)))
+    out = _out()
+    out.print(table)
+    bad = [f.name for f in found if f.needed and f.state == "missing"]
+    out.print(
+        f"\nprovider {settings.provider} cannot work here: {', '.join(bad)}" if bad else f"\nprovider {settings.provider} can work here."
+    )
+    return None
+
+
+def removed(names: Sequence[str], *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        return _json({"dry_run": dry_run, "removed": names})
+    verb = "would delete" if dry_run else "deleted"
+    for name in names:
+        sys.stdout.write(f"{verb} {name}\n")
+    sys.stdout.write("" if names else "nothing to delete\n")
+    return None
+
+
+def names(kind: str | None, *, as_json: bool) -> None:
+    kinds = cast(tuple[Kind, ...], (kind,) if kind else get_args(Kind))
+    listed = {k: {n: {"about": _about(p), "file": str(p)} for n, p in registry.files(k).items()} for k in kinds}
+    if as_json:
+        return _json(listed)
+    table = _table("kind", "name", "about", "file")
+    for k, entries in listed.items():
+        for name, entry in entries.items():
+            table.add_row(*map(escape, (k, name, entry["about"], entry["file"])))
+    _out().print(table)
+    return None
+
+
+def _about(path: Path) -> str:
+    """The first sentence of a module's docstring, or a YAML file's `about` or first comment."""
+    if path.suffix == ".yaml":
+        text = path.read_text()
+        loaded = yaml.safe_load(text)
+        about = loaded.get("about") if isinstance(loaded, dict) else None
+        return str(about or text.partition("\n")[0].lstrip("# "))
+    source = path / "__init__.py" if path.is_dir() else path
+    return (ast.get_docstring(ast.parse(source.read_text())) or "").partition("\n")[0]
+
+
+def plan(found: Plan, *, as_json: bool) -> None:
+    if as_json:
+        return _json(found)
+    out = _out()
+    table = _table("cell", "architecture", "workload", "load", "about", numbers=["about"])
+    for cell in found.cells:
+        rates = ", ".join(f"{r:g}" for r in cell.load.rates_per_s)
+        cold = f", {cell.load.cold_requests} cold" if cell.load.cold_requests else ""
+        what = f"{cell.architecture} {cell.variant}".strip() + ("" if cell.role == "subject" else f" ({cell.role.replace('_', ' ')})")
+        load = f"{rates} requests/s x {cell.load.window_s:g} s, {cell.load.arrival}{cold}"
+        table.add_row(cell.id, what, f"{cell.workload} {cell.model_size}", load, f"{cell.expected_s:.0f} s")
+    out.print(table)
+    out.print(f"\nbudget      {found.budget.cpus:g} CPU and {found.budget.memory_mib} MiB for each architecture, its activator included")
+    out.print(f"isolation   {found.isolation} (enforcement: {found.enforcement})")
+    out.print(f"minutes     about {clock(found.expected_s)} at most")
+    out.print(f"primary     {found.primary_metric} at {found.primary_rate_per_s:g} requests/s")
+    if found.detectable_ratio is None:
+        out.print("can tell    nothing: one deployment has no spread")
+    else:
+        percent = (found.detectable_ratio - 1) * 100
+        source = f"spread of {found.spread:.1%} between deployments, {found.spread_source}"
+        out.print(f"can tell    differences of {percent:.0f} % and more (80 % power; {source})")
+    kind = "verdicts" if found.verdicts else "exploratory: intervals, no verdicts (7 deployments give verdicts)"
+    out.print(f"result      {kind}")
+    return None
+
+
+def finished(found: Finished, *, as_json: bool, quiet: bool) -> int:
+    """Prints the table and the path; the exit code is 4 when no cell is valid."""
+    from lab.report import terminal
+
+    summary, comparison = found.summary, found.comparison
+    if as_json:
+        _json({"run": str(found.run.root), "report": str(found.run.html), "summary": summary, "comparison": comparison})
+    else:
+        _out().print(terminal.table(summary, comparison))
+        _out().print(f"report  {found.run.html}")
+        _out().print(f"        {found.run.markdown}")
+        if found.took_s is not None and not quiet:
+            _out().print(f"took    {clock(found.took_s)}")
+    return 0 if any(c.valid for c in summary.cells) else 4
+
+
+def comparison(run: RunDir, *, as_json: bool) -> None:
+    from lab.analysis.results import Comparison, Summary
+    from lab.report import terminal
+
+    summary, found = run.read(run.summary, Summary), run.read(run.comparison, Comparison)
+    if as_json:
+        return _json(found)
+    _out().print(terminal.table(summary, found))
+    return None
+
+
+def two_runs(found: Comparison, path: Path, *, as_json: bool) -> None:
+    if as_json:
+        return _json(found)
+    table = _table("metric", "a", "b", "b / a", "95 % interval", "verdict", "because", numbers=["b / a"])
+    for e in found.effects:
+        interval = "unknown" if e.ratio.low is None or e.ratio.high is None else f"{e.ratio.low:.2f} - {e.ratio.high:.2f}"
+        table.add_row(*map(escape, (e.metric, e.a, e.b, _unit(e.ratio.value, "x", 2), interval, e.verdict, e.reason)))
+    _out().print(table)
+    for line in (found.answer, found.certainty, *found.notes, str(path)):
+        _out().print(escape(line))
+    return None
+
+
+def runs(folder: Path, *, as_json: bool) -> None:
+    from lab.execute import listing
+
+    found = listing(folder)
+    if as_json:
+        return _json(found)
+    table = _table("run", "scenario", "started", "cells done", "ended", numbers=["cells done"])
+    for r in found:
+        table.add_row(*map(escape, (r.name, r.scenario, r.started_at, f"{r.done} of {r.cells}", r.ended)))
+    _out().print(table)
+    sys.stdout.write("" if found else f"no runs in {folder}; `lab run quick` makes one\n")
+    return None

@@ -1,0 +1,73 @@
+"""What a user does with a standing Lab: up, status, logs, down, clean."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from lab import ownership, registry
+from lab.contracts import Endpoint, Provider
+from lab.errors import MachineError
+from lab.model import Usage
+from lab.progress import Mode, progress
+from lab.settings import Settings
+
+EXPECTED_UP_S = 5.0
+
+
+def provider(settings: Settings) -> Provider:
+    return registry.provider(settings.provider)(settings)
+
+
+def up(settings: Settings, mode: Mode) -> tuple[tuple[Endpoint, ...], float]:
+    """The endpoints, and the seconds it took."""
+    began = time.monotonic()
+    standing = provider(settings)
+    standing.prepare()
+    with progress(mode, EXPECTED_UP_S) as shown:
+        endpoints = standing.up(shown.phase)
+    return endpoints, time.monotonic() - began
+
+
+def status(settings: Settings) -> tuple[tuple[Endpoint, ...], tuple[Usage, ...]]:
+    standing = provider(settings)
+    endpoints = standing.find()
+    if endpoints is None:
+        raise MachineError(f"no Lab called {settings.name!r} stands below {settings.home}", "`lab up` makes one")
+    return endpoints, standing.usage()
+
+
+def logs(settings: Settings, service: str, lines: int) -> Iterator[str]:
+    yield from deque(provider(settings).logs(service), maxlen=lines)
+
+
+def down(settings: Settings) -> str:
+    standing = provider(settings)
+    stood = standing.find() is not None
+    standing.down()  # also what a killed supervisor left
+    if not stood:
+        return f"no Lab called {settings.name} stands"
+    return f"Lab {settings.name} is stopped; its data is in {settings.state}. `lab up` brings it back, `lab clean` deletes it."
+
+
+def clean(settings: Settings, *, dry_run: bool, everything: bool) -> tuple[str, ...]:
+    """Names what is (or would be) deleted. Labs that a killed run left behind are always included; those of living runs never."""
+    names = _labs(settings) if everything else [settings.name, *(n for n in _labs(settings) if n.startswith(ownership.PREFIX))]
+    chosen = [n for n in dict.fromkeys(names) if not ownership.owned(replace(settings, name=n).state)]
+    removed: list[str] = []
+    for name in chosen:
+        own = replace(settings, name=name)
+        if dry_run:
+            removed += [f"Lab {name}: its processes and {own.state}"] if own.state.exists() else []
+        else:
+            removed += provider(own).destroy()
+            ownership.release(own)
+    return tuple(removed)
+
+
+def _labs(settings: Settings) -> list[str]:
+    home = Path(settings.home).expanduser()
+    return sorted(p.name for p in home.iterdir() if p.is_dir() and p.name != "spread") if home.is_dir() else []

@@ -1,0 +1,62 @@
+"""The README's commands exist: make targets, lab commands with their options, scenarios with the minutes it promises."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+
+from lab import plan, registry, scenario
+from lab.cli import lab
+from lab.contracts import Capabilities
+from lab.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = [line.strip().partition("#")[0].strip() for line in README.splitlines() if line.startswith("    ")]
+INLINE = re.findall(r"`((?:lab|make) [^`]+)`", README)
+COMMANDS = [c for c in BLOCKS + INLINE if c.startswith(("lab ", "make "))]
+
+
+def test_the_two_commands_come_first() -> None:
+    assert [c.split()[1] for c in BLOCKS if c.startswith("make")][:2] == ["compare", "test"]
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make")])
+def test_make_targets_exist(command: str) -> None:
+    done = subprocess.run(["make", "--dry-run", *shlex.split(command)[1:]], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("lab ")])
+def test_lab_commands_parse(command: str) -> None:
+    """Parsed to the end, command and options; nothing is run."""
+    context = lab.make_context("lab", shlex.split(command)[1:])
+    name, found, rest = lab.resolve_command(context, [*context._protected_args, *context.args])
+    assert found is not None, name
+    found.make_context(name, rest, parent=context)
+
+
+@pytest.mark.parametrize(("name", "minutes"), re.findall(r"^\| `([\w-]+)` \|[^|]*\| (?:under )?(\w+) minutes? \|", README, re.MULTILINE))
+def test_scenarios_keep_the_promised_minutes(name: str, minutes: str) -> None:
+    limit_s = 60 * (1 if minutes == "a" else int(minutes))
+    found = plan.compile(scenario.load(name), Settings(), Capabilities(isolation="pinned", enforcement="affinity"))
+    assert found.expected_s <= limit_s
+
+
+def test_every_serve_scenario_is_in_the_table() -> None:
+    serve = [n for n in registry.names("scenarios") if isinstance(scenario.load(n).body, scenario.Serve)]
+    assert all(f"| `{n}` |" in README for n in serve)
+
+
+def test_links_lead_to_files() -> None:
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_command_has_help_that_teaches() -> None:
+    for name, command in lab.commands.items():
+        assert isinstance(command, click.Command)
+        assert len((command.help or "").split()) >= 5, name
