@@ -141,8 +141,9 @@ class _Cells:
         return cells
 
     def _floors(self) -> list[Cell]:
-        """noop on the fake provider (floor of the driver), then on the real one (floor of the path), at the primary rate."""
-        rate = self.body.primary_rate_per_s or self.body.load.rates_per_s[0]
+        """noop on the fake provider (floor of the driver), then on the real one (floor of the path), at the ladder's highest rate: there
+        the driver is at its worst, and the samples support tails."""
+        rate = max(self.body.load.rates_per_s)
         load = self.body.load.model_copy(update={"rates_per_s": [rate]})
         noop = self.body.model_copy(update={"workload": "noop", "load": load})
         three_tier = Subject(architecture="three_tier")
@@ -179,7 +180,7 @@ def _ladder(body: Serve, activated: bool) -> Ladder:
         rates_per_s=tuple(load.rates_per_s),
         window_s=load.window_s,
         warmup_max_s=load.warmup_max_s,
-        warmup_rate_per_s=min(load.rates_per_s),
+        warmup_rate_per_s=load.warmup_rate_per_s or min(load.rates_per_s),
         drain_s=load.drain_s,
         timeout_s=load.timeout_s,
         arrival=load.arrival,

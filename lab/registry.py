@@ -27,9 +27,8 @@ def project() -> Path:
 def folders(kind: Kind) -> list[Path]:
     """Where names of this kind are looked up, first wins: the user's folder, then ours (beside the package, in it, or in the wheel)."""
     ours = [PACKAGE.parent / kind, PACKAGE / "_shipped" / kind] if kind in ("architectures", "scenarios") else [PACKAGE / kind]
-    own = [] if kind == "providers" else [project() / kind]
     seen: dict[Path, Path] = {}
-    for folder in own + ours:
+    for folder in [project() / kind, *ours]:
         if folder.is_dir():
             seen.setdefault(folder.resolve(), folder)
     return list(seen.values())

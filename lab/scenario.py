@@ -48,6 +48,7 @@ class Load(_Strict):
     rates_per_s: Annotated[list[Positive], Field(min_length=1)]
     window_s: Annotated[float, Field(ge=1, le=3600)] = 5.0
     warmup_max_s: Annotated[float, Field(ge=0, le=600)] = 4.0
+    warmup_rate_per_s: Positive | None = None  # the lowest of the ladder if not given; the stability test ends sooner at 20 and more
     drain_s: Annotated[float, Field(ge=0, le=60)] = 2.0
     timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
     cold_requests: Annotated[int, Field(ge=0, le=50)] = 1

@@ -18,6 +18,7 @@ from lab.power import detectable_ratio
 from lab.rundir import RunDir
 
 LOW_RATE_POINTS = 500
+FLOOR_QUANTILES = (0.5, 0.95, 0.99)
 FLOOR = {"floor_driver": "floor of the driver", "floor_path": "floor of the path"}
 
 
@@ -202,11 +203,11 @@ def _correct_share(at_primary: Sequence[Step]) -> float | None:
 
 
 def _floor(role: str, plan: Plan, valid: Sequence[Measured]) -> Mapping[str, Stat]:
-    """p50 and p99 of noop over all windows of the valid cells of that role."""
+    """p50, p95 and p99 of noop over all windows of the valid cells of that role."""
     columns = [s.latency_ms for m in valid if m.cell.role == role for s in m.steps]
     if not columns:
         planned = any(c.role == role for c in plan.cells)
         why = f"the {FLOOR[role]} is INVALID" if planned else f"the scenario does not measure the {FLOOR[role]}"
-        return {name: Stat.missing("ms", why) for name in ("p50", "p99")}
+        return {percentile_name(q): Stat.missing("ms", why) for q in FLOOR_QUANTILES}
     ordered = steps.merged(columns)
-    return {percentile_name(q): quantile_stat(ordered, q, "ms", columns) for q in (0.5, 0.99)}
+    return {percentile_name(q): quantile_stat(ordered, q, "ms", columns) for q in FLOOR_QUANTILES}

@@ -220,8 +220,7 @@ def _forbidden(summary: Summary, metric: str, groups: Sequence[Group]) -> str:
 
 
 def _floor(summary: Summary, metric: str) -> float | None:
-    """p95 is held against the floor's p99, the next one measured."""
-    stat = summary.floor_path_ms.get("p50" if metric == "p50" else "p99")
+    stat = summary.floor_path_ms.get(metric)
     return stat.value if stat else None
 
 

@@ -95,11 +95,16 @@ def _stolen(measured: Measured, states: Sequence[MachineState]) -> float | None:
     return float(np.average(shares, weights=weights)) if shares else None
 
 
+def _judged_rate(measured: Measured, plan: Plan) -> float:
+    """A floor has one rate of its own; subjects are judged at the primary one."""
+    return plan.primary_rate_per_s if measured.cell.role == "subject" else max(measured.cell.load.rates_per_s)
+
+
 # ---- each step -------------------------------------------------------------------------------------------------------
 
 
 def _of_a_step(measured: Measured, step: Step, plan: Plan, found: _Findings) -> None:
-    counts = step.rate_per_s <= plan.primary_rate_per_s
+    counts = step.rate_per_s <= _judged_rate(measured, plan)
     at = f"at {step.rate_per_s:g}/s"
     for sentence in (*_driver(measured, step), *_answered(step, plan.error_rate_limit)):
         found.add(f"{at}: {sentence}", counts)
@@ -135,9 +140,10 @@ def _answered(step: Step, limit: float) -> Iterator[str]:
 
 
 def _primary(measured: Measured, plan: Plan, found: _Findings) -> None:
-    step = measured.step_at(plan.primary_rate_per_s)
+    rate = _judged_rate(measured, plan)
+    step = measured.step_at(rate)
     if step is None:
-        found.reasons.append(f"no window at the primary rate of {plan.primary_rate_per_s:g}/s")
+        found.reasons.append(f"no window at the primary rate of {rate:g}/s")
         return
     q, n = primary_quantile(plan.primary_metric) or 0.5, len(step.latency_ms)
     least = max(samples_needed(0.5), round(1 / (1 - q)))
@@ -156,7 +162,7 @@ def _answers(measured: Measured, plan: Plan, found: _Findings) -> None:
     """INVALID where the share of wrong answers is above the limit beyond chance (its 95 % interval lies above), a warning where it may be
     chance: the limit is the model's own error, of which a short window sees a small sample."""
     limit = measured.cell.wrong_rate_limit
-    steps = measured.up_to(plan.primary_rate_per_s)
+    steps = measured.up_to(_judged_rate(measured, plan))
     checked: Counter[str] = sum((Counter(s.checked) for s in steps), Counter())
     wrong: Counter[str] = sum((Counter(s.wrong) for s in steps), Counter())
     for operation in sorted(wrong):

@@ -143,7 +143,7 @@ def summary(**changes: Any) -> Summary:
         machine_class="2 virtual cores",
         claims=("cpu", "bytes", "cost", "cold", "p50"),
         floor_driver_ms={"p50": stat(0.9), "p99": stat(2.0)},
-        floor_path_ms={"p50": stat(2.4), "p99": stat(6.0)},
+        floor_path_ms={"p50": stat(2.4), "p95": stat(4.5), "p99": stat(6.0)},
         cells=(),
         groups=tuple(group(name) for name in LATENCY_MS),
         spread=0.04,

@@ -21,7 +21,7 @@ from tests.unit.summaries import group, latencies_ms, stat, step, summary
 
 ALL_CLAIMS = ("cpu", "bytes", "cost", "cold", "p50", "tail", "knee")
 NO_PASSES = Counts(hops=0, store_writes=0, store_reads=0, database_trips=0, bytes_in=0, bytes_out=0)
-EXACT_FLOOR = {"p50": stat(0.01), "p99": stat(0.01)}
+EXACT_FLOOR = {"p50": stat(0.01), "p95": stat(0.01), "p99": stat(0.01)}
 
 
 def term(name: str, low: float, high: float, tail: float = 1.0, says: str = "") -> Term:
