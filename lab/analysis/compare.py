@@ -11,6 +11,7 @@ from lab.analysis.effects import between, effects
 from lab.analysis.results import Comparison, Effect, Summary
 from lab.analysis.summarize import summarize
 from lab.analysis.transfer import rankings
+from lab.analysis.wins import wins
 from lab.errors import InputError
 from lab.model import Environment, Plan
 from lab.rundir import RunDir
@@ -28,7 +29,16 @@ def compare(run: RunDir, prices: str | None = None, *, cpu_scale: float = 1.0, t
     priced = costs(summary, book, cpu_scale=cpu_scale, today=today or _day(summary))
     ranked = rankings(summary, priced, book=book, seed=plan.seed)
     sentence, certainty, notes = answer(summary, found, priced, ranked)
-    return Comparison(run=run.name, effects=found, costs=priced, rankings=ranked, answer=sentence, certainty=certainty, notes=notes)
+    return Comparison(
+        run=run.name,
+        effects=found,
+        costs=priced,
+        rankings=ranked,
+        answer=sentence,
+        certainty=certainty,
+        notes=notes,
+        wins=wins(summary, priced),
+    )
 
 
 def _day(summary: Summary) -> date:

@@ -284,6 +284,19 @@ class Ranking:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Win:
+    """Who is best at one model size and rate; `winner` is empty where none can be named, and `margin.why_missing` says why.
+    `margin`: the next one's figure over the winner's. metric: p50_ms | cost."""
+
+    model_size: str
+    rate_per_s: float
+    metric: str
+    winner: str
+    runner_up: str
+    margin: Stat
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
     run: str
     effects: tuple[Effect, ...]
@@ -292,4 +305,5 @@ class Comparison:
     answer: str
     certainty: str
     notes: tuple[str, ...]
+    wins: tuple[Win, ...] = ()
     schema_version: int = SCHEMA_VERSION
