@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from lab import environment, registry, rundir, spawn
+from lab import environment, ownership, registry, rundir, spawn
 from lab.contracts import Deployment, Provider
 from lab.environment import StealClock
 from lab.errors import LabError
@@ -34,6 +35,7 @@ class Bench:
     settings: Settings
     progress: Progress
     total: int
+    driver_cpus: tuple[int, ...]
     steal: StealClock = field(default_factory=StealClock)
 
     def measure(self, cell: Cell, *, number: int, before_s: float) -> None:
@@ -77,7 +79,7 @@ class Bench:
             load=cell.load,
             seed=cell.seed,
             stream=str(folder.stream),
-            cpus=self.provider.capabilities(cell.topology.cpus if cell.topology else 1.0).driver_cpus,
+            cpus=self.driver_cpus,
             control_url=deployment.control_url or None,
             fill={s.name: s.max_instances for s in cell.topology.services if s.scaling == "to_zero"} if cell.topology else {},
         )
@@ -92,7 +94,8 @@ class Bench:
     def _tag(self) -> spawn.Record:
         """By it `lab clean` finds a driver whose run was killed."""
         state = self.settings.state
-        state.mkdir(parents=True, exist_ok=True)
+        if not ownership.is_lab(state):
+            ownership.mark(state)
         return spawn.Record(path=state / "processes.jsonl", lab_id=spawn.new_lab_id(state))
 
     def _note_state(self) -> None:
@@ -119,29 +122,24 @@ def _deployed(provider: Provider, cell: Cell, folder: CellDir, name: str) -> Ite
 
 @contextmanager
 def _sampled(provider: Provider, folder: CellDir) -> Iterator[None]:
-    """usage.jsonl grows while the body runs, with a reading before and one after it; an error of the provider ends the cell."""
-    stop, failures = threading.Event(), []
+    """usage.jsonl grows while the body runs, with a reading before and one after it; whatever the thread raises is raised here."""
+    stop = threading.Event()
 
     def sample() -> None:
-        try:
-            last = False
-            while not last:
-                last = stop.is_set()
-                rundir.append(folder.usage, b"".join(msgspec.json.encode(u) + b"\n" for u in provider.usage()))
-                stop.wait(0 if last else USAGE_EVERY_S)
-        except LabError as error:
-            failures.append(error)
+        last = False
+        while not last:
+            last = stop.is_set()
+            rundir.append(folder.usage, b"".join(msgspec.json.encode(u) + b"\n" for u in provider.usage()))
+            stop.wait(0 if last else USAGE_EVERY_S)
 
     folder.usage.unlink(missing_ok=True)
-    thread = threading.Thread(target=sample, name="usage", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-    if failures:
-        raise failures[0]
+    with ThreadPoolExecutor(1, thread_name_prefix="usage") as pool:
+        sampling = pool.submit(sample)
+        try:
+            yield
+        finally:
+            stop.set()
+    sampling.result()
 
 
 def _done(status: CellStatus, deployment: Deployment, driven: DriverRecord) -> CellStatus:

@@ -150,10 +150,10 @@ def plan(call: Invocation, scenario: str) -> None:
 @click.pass_obj
 def run(call: Invocation, scenario: str | None, keep: bool, resume: str | None) -> None:
     """Deploy, load, measure, analyze, compare and report SCENARIO (a name, or a file)."""
-    from lab import console, execute
-
     if (scenario is None) == (resume is None):
         raise click.UsageError("give a SCENARIO, or --resume RUN")
+    from lab import console, execute
+
     settings = call.settings()
     found = execute.resume(resume, settings, call.mode, keep) if resume else execute.run(str(scenario), settings, call.mode, keep)
     sys.exit(console.finished(found, as_json=call.json, quiet=call.mode == "quiet"))
@@ -166,9 +166,9 @@ def run(call: Invocation, scenario: str | None, keep: bool, resume: str | None) 
 @click.pass_obj
 def analyze(call: Invocation, run: str, prices: str | None, cpu_scale: float) -> None:
     """Work RUN out again from its raw samples: summary, comparison (with other prices) and report."""
-    from lab import console, execute
+    from lab import console, rework
 
-    found = execute.rework(_run(call, run), prices, cpu_scale)
+    found = rework.rework(_run(call, run), prices, cpu_scale)
     sys.exit(console.finished(found, as_json=call.json, quiet=call.mode == "quiet"))
 
 
@@ -179,12 +179,12 @@ def analyze(call: Invocation, run: str, prices: str | None, cpu_scale: float) ->
 @click.pass_obj
 def compare(call: Invocation, a: str, b: str | None, force: bool) -> None:
     """Compare the architectures of one RUN, or run A with run B."""
-    from lab import console, execute
+    from lab import console, rework
 
     if b is None:
         console.comparison(_run(call, a), as_json=call.json)
     else:
-        console.two_runs(*execute.compare(_run(call, a), _run(call, b), force), as_json=call.json)
+        console.two_runs(*rework.compare(_run(call, a), _run(call, b), force), as_json=call.json)
 
 
 @lab.command()
@@ -220,9 +220,9 @@ def train(call: Invocation, scenario: str) -> None:
 
 def _run(call: Invocation, name: str) -> RunDir:
     """The run directory called NAME (or its path, or `last`)."""
-    from lab.execute import run_directory
+    from lab import runs
 
-    return run_directory(name, call.settings())
+    return runs.directory(name, call.settings())
 
 
 def main() -> None:

@@ -23,9 +23,12 @@ from lab.registry import Kind
 if TYPE_CHECKING:
     from lab.analysis.results import Comparison
     from lab.doctor import Finding
-    from lab.execute import Finished
+    from lab.rework import Finished
     from lab.rundir import RunDir
     from lab.settings import Settings
+
+
+USEFUL_RATIO = 10.0  # a difference that large needs no statistics
 
 
 def _out() -> Console:
@@ -113,7 +116,10 @@ def _about(path: Path) -> str:
         about = loaded.get("about") if isinstance(loaded, dict) else None
         return str(about or text.partition("\n")[0].lstrip("# "))
     source = path / "__init__.py" if path.is_dir() else path
-    return (ast.get_docstring(ast.parse(source.read_text())) or "").partition("\n")[0]
+    try:
+        return (ast.get_docstring(ast.parse(source.read_text())) or "").partition("\n")[0]
+    except SyntaxError as error:
+        return f"cannot be read: {error}"
 
 
 def plan(found: Plan, *, as_json: bool) -> None:
@@ -135,9 +141,10 @@ def plan(found: Plan, *, as_json: bool) -> None:
     if found.detectable_ratio is None:
         out.print("can tell    nothing: one deployment has no spread")
     else:
-        percent = (found.detectable_ratio - 1) * 100
+        ratio = found.detectable_ratio
+        what = f"differences of {(ratio - 1) * 100:.0f} % and more" if ratio < USEFUL_RATIO else "nothing of use with so few deployments"
         source = f"spread of {found.spread:.1%} between deployments, {found.spread_source}"
-        out.print(f"can tell    differences of {percent:.0f} % and more (80 % power; {source})")
+        out.print(f"can tell    {what} (80 % power; {source})")
     kind = "verdicts" if found.verdicts else "exploratory: intervals, no verdicts (7 deployments give verdicts)"
     out.print(f"result      {kind}")
     return None
@@ -184,7 +191,7 @@ def two_runs(found: Comparison, path: Path, *, as_json: bool) -> None:
 
 
 def runs(folder: Path, *, as_json: bool) -> None:
-    from lab.execute import listing
+    from lab.runs import listing
 
     found = listing(folder)
     if as_json:

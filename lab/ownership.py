@@ -14,6 +14,7 @@ from lab import rundir
 from lab.settings import Settings
 
 PREFIX = "run-"
+MARKER = "lab"  # a file that only the folder of a Lab holds: nothing else is ever deleted
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -23,9 +24,19 @@ class Owner(msgspec.Struct, frozen=True):
     started_s: float
 
 
+def mark(state: Path) -> None:
+    """Before anything else is written there."""
+    rundir.write(state / MARKER, b"1\n")
+
+
+def is_lab(state: Path) -> bool:
+    return (state / MARKER).is_file()
+
+
 def claim(settings: Settings, run: str) -> Settings:
     """The settings of the run's own Lab, owned by this process."""
     own = replace(settings, name=f"{PREFIX}{run}")
+    mark(own.state)
     rundir.write(own.state / "owner.json", msgspec.json.encode(Owner(os.getpid(), psutil.Process().create_time())))
     return own
 
@@ -43,5 +54,6 @@ def owned(state: Path) -> bool:
 
 
 def release(settings: Settings) -> None:
-    """After the Lab is destroyed: nothing of it stays, not even its folder."""
-    shutil.rmtree(settings.state, ignore_errors=True)
+    """After the Lab is destroyed: nothing of it stays, not even its folder. A folder that is no Lab is left alone."""
+    if is_lab(settings.state):
+        shutil.rmtree(settings.state)

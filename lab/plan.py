@@ -18,6 +18,7 @@ from lab.power import detectable_ratio
 from lab.scenario import Scenario, Serve, Subject
 from lab.settings import Settings
 
+LONGEST_ID = 40
 Role = Literal["subject", "floor_driver", "floor_path"]
 VERDICT_DEPLOYMENTS = 7  # DESIGN 5.4: fewer cannot reach significance once corrected
 ASSUMED_SPREAD = 0.10  # log-scale standard deviation between deployments, until this machine's own is learned
@@ -151,12 +152,20 @@ class _Cells:
         path = _Cells(body=noop, provider=self.provider, deploys=True)._cell("00-floor_path", "floor_path", three_tier, "S", 0)
         return [driver, path] if self.deploys else [driver]
 
+    def _named(self, name: str) -> str:
+        """A folder's name, and part of those of buckets, schemas and logs."""
+        if len(name) > LONGEST_ID:
+            raise InputError(
+                f"cell {name!r} has a name of {len(name)} characters, wanted {LONGEST_ID} at most", "shorten architecture or variant"
+            )
+        return name
+
     def _cell(self, name: str, role: Role, subject: Subject, size: ModelSize, block: int) -> Cell:
         body, workload = self.body, registry.workload(self.body.workload)
         topology = place(subject, body.workload, size, _budget(body)) if self.deploys else None
         load = _ladder(body, topology is not None and topology.activated)
         return Cell(
-            id=name,
+            id=self._named(name),
             role=role,
             provider=self.provider,
             architecture=subject.architecture,

@@ -84,7 +84,12 @@ def _module(kind: Kind, name: str) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[alias] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except (ImportError, SyntaxError) as error:
+        del sys.modules[alias]
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise InputError(f"{path}{line} cannot be loaded: {error}", "mend that file, or take it out of the folder") from error
     return module
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from lab import registry
 from lab.errors import InputError
 from lab.model.workload import ModelSize
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)]  # requests/s; the driver's lag says whether it kept up
 Options = dict[str, str | int | float | bool | None]
 Location = tuple[str | int, ...]
 
@@ -28,7 +30,7 @@ class Subject(_Strict):
     """One architecture with its options; `variant` is what the report calls it beside others of the same architecture."""
 
     architecture: str
-    variant: str = ""
+    variant: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,16}$")] = ""
     options: Options = {}
 
 
@@ -40,15 +42,21 @@ def _sizes(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _rising(rates: list[float]) -> list[float]:
+    if any(a >= b for a, b in pairwise(rates)):
+        raise ValueError("rates that rise from step to step")
+    return rates
+
+
 class Load(_Strict):
     """Open loop: arrivals are scheduled before the run; `rates_per_s` are the rising steps of the ladder."""
 
     kind: Literal["ladder"] = "ladder"
     arrival: Literal["poisson", "constant"] = "poisson"
-    rates_per_s: Annotated[list[Positive], Field(min_length=1)]
+    rates_per_s: Annotated[list[Rate], Field(min_length=1), AfterValidator(_rising)]
     window_s: Annotated[float, Field(ge=1, le=3600)] = 5.0
     warmup_max_s: Annotated[float, Field(ge=0, le=600)] = 4.0
-    warmup_rate_per_s: Positive | None = None  # the lowest of the ladder if not given; the stability test ends sooner at 20 and more
+    warmup_rate_per_s: Rate | None = None  # the lowest of the ladder if not given; the stability test ends sooner at 20 and more
     drain_s: Annotated[float, Field(ge=0, le=60)] = 2.0
     timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
     cold_requests: Annotated[int, Field(ge=0, le=50)] = 1
@@ -175,7 +183,7 @@ def _sentence(at: Location, error: Any, lines: dict[Location, int]) -> tuple[int
         return line, f"{name}: found nothing, wanted it to be given"
     if error["type"] == "extra_forbidden":
         return line, f"{name}: found an unknown key, wanted one that a scenario of this kind has"
-    wanted = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    wanted = error["msg"].removeprefix("Input should be ").removeprefix("a valid ").removeprefix("Value error, ")
     return line, f"{name}: found {_show(error['input'])}, wanted {wanted}"
 
 
@@ -189,6 +197,7 @@ def _unknown_names(raw: dict[str, Any], lines: dict[Location, int]) -> list[tupl
         if isinstance(value, str) and value not in registry.names(kind) and not Path(value).is_file():  # type: ignore[arg-type]
             problems.append((lines[(key,)], f"{key}: found {value!r}, wanted one of {', '.join(registry.names(kind))}"))  # type: ignore[arg-type]
     subjects = raw.get("architectures")
+    seen: set[tuple[str, str]] = set()
     for i, item in enumerate(subjects if isinstance(subjects, list) else []):
         subject = _subject(item)
         if not isinstance(subject, dict) or not isinstance(subject.get("architecture"), str):
@@ -198,6 +207,10 @@ def _unknown_names(raw: dict[str, Any], lines: dict[Location, int]) -> list[tupl
             problems.append((lines[at], f"architectures[{i}]: found {name!r}, wanted one of {', '.join(registry.names('architectures'))}"))
         elif isinstance(subject.get("options"), dict):
             problems += _unknown_options(name, subject["options"], (*at, "options"), lines)
+        named = (name, str(subject.get("variant", "")))
+        if named in seen:
+            problems.append((lines[at], f"architectures[{i}]: found {name} a second time, wanted a `variant` of its own"))
+        seen.add(named)
     return problems
 
 

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lab.errors import InputError
 
@@ -32,7 +33,7 @@ class Settings:
     @property
     def state(self) -> Path:
         """The Lab's own folder."""
-        return Path(self.home).expanduser() / self.name
+        return Path(self.home).expanduser().absolute() / self.name
 
 
 def resolve(options: Mapping[str, str | float | None] | None = None, folder: Path | None = None) -> Settings:
@@ -51,9 +52,25 @@ def resolve(options: Mapping[str, str | float | None] | None = None, folder: Pat
         settings = _apply(settings, values, source, problems)
     if not settings.name.replace("-", "").replace("_", "").isalnum():
         problems.append(f"name: found {settings.name!r}, wanted letters, digits, - and _")
+    problems += [f"{name}: {why}" for name in ("url", "object_store") if (why := _address_problem(getattr(settings, name)))]
     if problems:
-        raise InputError("settings cannot be used", "`lab doctor` prints every setting with where it comes from", problems)
+        raise InputError("settings cannot be used", "lab/settings.py says what each is for", problems)
     return settings
+
+
+def _address_problem(value: str) -> str:
+    """Settings stand in plan.json and in reports, so no secret may be in them."""
+    if "://" not in value:
+        return ""
+    try:
+        parts = urlsplit(value)
+        if parts.username or parts.password:
+            return "found a user or password in the URL, wanted none: it would be published with the report"
+        if parts.hostname and parts.port != 0:  # reading the port raises for one out of range
+            return ""
+    except ValueError as error:
+        return f"found {value!r}, wanted http(s)://host:port ({error})"
+    return f"found {value!r}, wanted http(s)://host:port"
 
 
 def _types() -> dict[str, type]:

@@ -70,4 +70,4 @@ def clean(settings: Settings, *, dry_run: bool, everything: bool) -> tuple[str, 
 
 def _labs(settings: Settings) -> list[str]:
     home = Path(settings.home).expanduser()
-    return sorted(p.name for p in home.iterdir() if p.is_dir() and p.name != "spread") if home.is_dir() else []
+    return sorted(p.name for p in home.iterdir() if ownership.is_lab(p)) if home.is_dir() else []

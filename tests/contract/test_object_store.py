@@ -188,7 +188,8 @@ def shell(running: Running, home: Path, log: Path) -> spawn.Process:
     master = f"{ports.LOOPBACK}:{flags['master.port']}.{flags['master.port.grpc']}"
     filer = f"{ports.LOOPBACK}:{flags['filer.port']}.{flags['filer.port.grpc']}"
     script = f"echo 'fs.ls /buckets' | {programs.wanted('weed')} -logtostderr shell -master={master} -filer={filer}"
-    return spawn.start(Command(argv=["/bin/sh", "-c", script], service="shell", log=log, env={"HOME": str(home)}, cwd=log.parent))
+    own = {"HOME": str(home), "TMPDIR": str(log.parent)}  # it leaves a log file in TMPDIR
+    return spawn.start(Command(argv=["/bin/sh", "-c", script], service="shell", log=log, env=own, cwd=log.parent))
 
 
 def test_its_secrets_are_ours_alone_and_new_every_time(tmp_path: Path) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from graphlib import TopologicalSorter
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 from lab import registry
 from lab.contracts import Tools, Workload
-from lab.model import Budget, Operation, Request, Response, Shape
+from lab.model import Budget, Message, Operation, Request, Response, Shape
 from lab.model.workload import ModelSize
 from lab.providers.fake import Provider
 from lab.runtime.config import ModelAddress
@@ -108,6 +108,40 @@ def stages_can_be_held_one_by_one(workload: Workload) -> None:
         assert not handlers.batch or stage.batchable
 
 
+def stages_say_whether_they_use_the_object_store(workload: Workload) -> None:
+    """A service whose stages say that they do not is given none."""
+    size, database, flags = workload.model_sizes[0], SqliteDatabase(), {s.name: s.stores for s in workload.stages}
+    kept = {True: MemoryStore(), False: _NoStore()}
+    model = lambda: workload.model_bytes(size)[0]  # noqa: E731
+    made = {
+        name: workload.handlers([name], Tools(store=kept[stores], database=lambda _: database, model=model, model_size=size)).single[name]
+        for name, stores in flags.items()
+    }
+    writes = [workload.payload(SEED, 0, o.name) for o in workload.operations if o.kind == "write"]
+    reads = [workload.payload(SEED, 0, o.name) for o in workload.operations if o.kind == "read"]
+    for request in [*workload.preload(SEED), *writes, *reads]:
+        operation = next(o for o in workload.operations if o.name == request.operation)
+        url = urlsplit(request.path)
+        in_path = {w[1:-1]: f for w, f in zip(operation.path.split("/"), url.path.split("/"), strict=True) if w.startswith("{")}
+        message = Message(body=request.body, fields={**dict(parse_qsl(url.query)), **in_path})
+        for stage in operation.stages:
+            message = made[stage](message)
+
+
+class _NoStore(MemoryStore):
+    def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
+        raise AssertionError(f"a stage without `stores` put {key}")
+
+    def get(self, key: str) -> bytes:
+        raise AssertionError(f"a stage without `stores` got {key}")
+
+    def keys(self, prefix: str = "") -> list[str]:
+        raise AssertionError("a stage without `stores` listed keys")
+
+    def delete(self, key: str) -> None:
+        raise AssertionError(f"a stage without `stores` deleted {key}")
+
+
 def answers_are_right(workload: Workload, url: str, size: ModelSize) -> None:
     for operation in workload.operations:
         requests = [workload.payload(SEED, i, operation.name) for i in range(ASKED)]
@@ -154,8 +188,17 @@ def garbage_is_refused(workload: Workload, url: str) -> None:
 each_workload = pytest.mark.parametrize("name", registry.names("workloads"))
 
 
+CONTRACT = [
+    operations_fit_the_graph,
+    payloads_repeat,
+    sizes_have_their_models,
+    stages_can_be_held_one_by_one,
+    stages_say_whether_they_use_the_object_store,
+]
+
+
 @each_workload
-@pytest.mark.parametrize("contract", [operations_fit_the_graph, payloads_repeat, sizes_have_their_models, stages_can_be_held_one_by_one])
+@pytest.mark.parametrize("contract", CONTRACT)
 def test_contract(name: str, contract: object) -> None:
     workload = registry.workload(name)
     assert workload.name == name
@@ -178,28 +221,6 @@ def test_served_at_every_size(name: str, size: ModelSize, tmp_path: Path) -> Non
     workload = registry.workload(name)
     with deployed(workload, registry.names("architectures")[0], size, tmp_path) as url:
         answers_are_right(workload, url, size)
-
-
-def test_a_new_workload_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is listed, keeps the contract and is served, without another line of code anywhere."""
-    before = registry.names("workloads")
-    folder = tmp_path / "project" / "workloads"
-    folder.mkdir(parents=True)
-    source = Path(registry.find("workloads", "noop")).read_text()
-    (folder / "mine.py").write_text(source.replace('name = "noop"', 'name = "mine"').replace("/v1/classify", "/v1/mine"))
-    monkeypatch.setenv(registry.PROJECT_VARIABLE, str(tmp_path / "project"))
-    assert set(registry.names("workloads")) == {*before, "mine"}
-    workload = registry.workload("mine")
-    for contract in (operations_fit_the_graph, payloads_repeat, sizes_have_their_models, stages_can_be_held_one_by_one):
-        contract(workload)
-    for architecture in registry.names("architectures"):
-        with deployed(workload, architecture, "S", tmp_path / "home") as url:
-            assert workload.payload(SEED, 0, "classify").path == "/v1/mine"
-            answers_are_right(workload, url, "S")
-            the_check_can_say_no(workload, url)
-            garbage_is_refused(workload, url)
-    shutil.rmtree(tmp_path / "project")
-    assert registry.names("workloads") == before
 
 
 def test_a_check_that_says_yes_to_everything_breaks_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

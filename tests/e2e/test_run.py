@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +22,29 @@ SCENARIO = """
 kind: serve
 about: as short as it gets
 workload: noop
-architectures: [three_tier, serverless]
-load: {rates_per_s: [20], window_s: 2, warmup_max_s: 3, cold_requests: 1}
+architectures: [ARCHITECTURES]
+load: {rates_per_s: [20], window_s: 1, warmup_max_s: 3, drain_s: 1, cold_requests: 1}
 deployments: 1
 floor: false
 """
+SCENARIOS = {"short": "three_tier, serverless", "one": "three_tier"}
 
 
 class Project:
-    """An empty folder with one scenario, a home of its own, and a lock of its own."""
+    """An empty folder with two scenarios, a home of its own, and a lock of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.home = folder, folder / "home"
-        (folder / "short.yaml").write_text(SCENARIO)
-        (folder / "tmp").mkdir()
-        self.environment = {**os.environ, "LAB_HOME": str(self.home), "TMPDIR": str(folder / "tmp"), "LAB_RUNS": "runs"}
+        self.started: list[subprocess.Popen[str]] = []
+        for name, architectures in SCENARIOS.items():
+            (folder / f"{name}.yaml").write_text(SCENARIO.replace("ARCHITECTURES", architectures))
+        self.environment = {**os.environ, "LAB_HOME": str(self.home), "LAB_LOCK": str(folder / "lock"), "LAB_RUNS": "runs"}
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         argv = [sys.executable, "-m", "lab", "--json", *words]
-        return subprocess.Popen(argv, cwd=self.folder, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        pipe = subprocess.PIPE
+        self.started.append(subprocess.Popen(argv, cwd=self.folder, env=self.environment, text=True, stdout=pipe, stderr=pipe))
+        return self.started[-1]
 
     def call(self, *words: str) -> tuple[int, str, str]:
         process = self.start(*words)
@@ -61,24 +64,23 @@ class Project:
 def project(tmp_path: Path) -> Iterator[Project]:
     made = Project(tmp_path)
     yield made
+    for process in made.started:  # of a test that failed
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
     made.call("clean", "--all")
     assert made.left() == []
 
 
-def until(process: subprocess.Popen[str], word: str) -> None:
-    """Reads progress until a phase holds `word`."""
+def until(process: subprocess.Popen[str], *words: str) -> None:
+    """Reads progress until a phase holds all `words`."""
     assert process.stderr is not None
+    said = []
     for line in process.stderr:
-        if line.startswith("{") and word in json.loads(line)["phase"]:
+        said.append(line)
+        if line.startswith("{") and all(word in json.loads(line)["phase"] for word in words):
             return
-    raise AssertionError(f"ended before {word!r}")
-
-
-def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = 30.0) -> None:
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, f"waited {deadline_s} s for {what}"
-        time.sleep(0.05)
+    raise AssertionError(f"ended before {words}: {''.join(said)}")
 
 
 def resumes(project: Project) -> None:
@@ -87,7 +89,7 @@ def resumes(project: Project) -> None:
 
 
 def measured(ended: tuple[int, str, str]) -> dict[str, Any]:
-    """What a run printed, with both groups answered right. Whether this machine was quiet enough for VALID cells is not the test's affair."""
+    """What a run printed, with both groups answered right. Whether this machine was quiet enough for VALID cells is not asked."""
     code, out, err = ended
     assert code in (0, 4), err
     found = json.loads(out)
@@ -104,11 +106,12 @@ def test_a_run_leaves_a_report_and_nothing_else(project: Project) -> None:
     found = measured(project.call("run", "short.yaml"))
     assert (project.folder / found["report"]).is_file()
     assert project.left() == [] and not list(project.home.glob("run-*"))
-    for name in ("summary.json", "comparison.json", "report.md"):
-        first = (project.run.root / name).read_bytes()
-        (project.run.root / name).unlink()
-        assert project.call("analyze", "last")[0] in (0, 4)
-        assert (project.run.root / name).read_bytes() == first
+    made = [project.run.root / name for name in ("summary.json", "comparison.json", "report.md")]
+    first = [path.read_bytes() for path in made]
+    for path in made:
+        path.unlink()
+    assert project.call("analyze", "last")[0] in (0, 4)
+    assert [path.read_bytes() for path in made] == first
 
 
 @pytest.mark.slow
@@ -127,20 +130,26 @@ def test_ctrl_c_keeps_samples_stops_everything_and_the_run_goes_on(project: Proj
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phase", ["deploying", "warming up", "requests/s"])
-def test_kill_9_of_the_cli_leaves_nothing_that_clean_does_not_find(project: Project, phase: str) -> None:
-    process = project.start("run", "short.yaml")
-    until(process, phase)
-    process.kill()
-    process.communicate()
-    assert project.call("clean")[0] == 0
-    assert project.left() == []
+def test_kill_9_of_the_cli_leaves_nothing_that_clean_does_not_find_and_the_run_goes_on(project: Project) -> None:
+    """Killed three times, each time later; the cell that was done by then stays as it is."""
+    command = ("run", "short.yaml")
+    for moment in (("1 of 2", "deploying"), ("1 of 2", "warming up"), ("2 of 2", "requests/s")):
+        process = project.start(*command)
+        until(process, *moment)
+        process.kill()
+        process.communicate()
+        assert project.call("clean")[0] == 0
+        assert project.left() == [], moment
+        command = ("run", "--resume", "last")
+    (done,) = project.run.root.glob("cells/*/samples.parquet")
+    samples = done.read_bytes()
     resumes(project)
+    assert done.read_bytes() == samples
 
 
 @pytest.mark.slow
 def test_kill_9_of_the_supervisor_is_a_clear_error(project: Project) -> None:
-    process = project.start("run", "short.yaml")
+    process = project.start("run", "one.yaml")
     until(process, "requests/s")
     next(p for p in project.left() if "lab.providers.embedded.supervisor" in p.cmdline()).kill()
     _, err = process.communicate(timeout=90)
@@ -151,8 +160,7 @@ def test_kill_9_of_the_supervisor_is_a_clear_error(project: Project) -> None:
 
 @pytest.mark.slow
 def test_kill_9_of_a_service_makes_the_cell_invalid(project: Project) -> None:
-    process = project.start("run", "short.yaml")
-    until(process, "three_tier")
+    process = project.start("run", "one.yaml")
     until(process, "requests/s")
     next(p for p in project.left() if "lab.runtime.host" in p.cmdline() and any("app" in word for word in p.cmdline())).kill()
     out, err = process.communicate(timeout=120)
@@ -164,11 +172,11 @@ def test_kill_9_of_a_service_makes_the_cell_invalid(project: Project) -> None:
 
 @pytest.mark.slow
 def test_a_second_run_exits_3_and_names_the_first(project: Project) -> None:
-    process = project.start("run", "short.yaml")
+    process = project.start("run", "one.yaml")
     until(process, "deploying")
-    code, _, err = project.call("run", "short.yaml")
+    code, _, err = project.call("run", "one.yaml")
     assert code == 3
-    assert f"lab run short.yaml (pid {process.pid})" in err
+    assert f"lab run one.yaml (pid {process.pid})" in err
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 130
@@ -183,7 +191,7 @@ def test_a_full_disk_under_the_run_directory_is_told(project: Project) -> None:
     if mounted.returncode:
         pytest.skip(f"cannot mount here: {mounted.stderr.strip()}")
     try:
-        code, _, err = project.call("run", "short.yaml")
+        code, _, err = project.call("run", "one.yaml")
         assert code == 3
         assert "no space left" in err and "Traceback" not in err
         assert project.left() == []

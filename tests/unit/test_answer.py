@@ -35,7 +35,10 @@ def test_both_winners_in_one_sentence(priced: Costs, ranked: tuple[Ranking, ...]
         "At 10 requests/s, model M: three_tier answers fastest (p50; holds in 100 % of cloud ranges); serverless costs least below "
     )
     assert "requests/s (" in said and said.endswith("over the cloud ranges.")
-    assert sure == "Exploratory: 3 deployments of each give no verdict. Machine: 2 virtual cores, isolation none."
+    assert sure == (
+        "Exploratory: 3 deployments of each architecture give intervals but no verdict. Measured on 2 virtual cores, with the load driver "
+        "and the system on the same cores (isolation none)."
+    )
     assert any(n.startswith("serverless is cheaper than three_tier below") for n in notes)
     assert any("cpu_scale 1" in n for n in notes)
 
@@ -65,6 +68,17 @@ def test_where_nothing_holds_it_says_why(priced: Costs, ranked: tuple[Ranking, .
     assert said == "At model M: no winner can be named on this machine, because the floor is too high."
 
 
+def test_why_there_is_no_winner_is_about_those_that_nobody_beats(priced: Costs, ranked: tuple[Ranking, ...]) -> None:
+    def tied(r: Ranking) -> Ranking:
+        pair = {r.a, r.b}
+        if r.metric != "p50_ms" or pair == {"three_tier", "serverless"}:
+            return r
+        return replace(r, status="cannot", winner="", sentence="first" if "three_tier" in pair else "second")
+
+    said, _, _ = answer(summary(), (), priced, tuple(map(tied, sorted(ranked, key=lambda r: "three_tier" in (r.a, r.b)))))
+    assert "No fastest can be named on this machine, because first." in said
+
+
 def test_a_difference_that_may_be_chance_names_no_fastest(priced: Costs, ranked: tuple[Ranking, ...]) -> None:
     effects = (Effect(metric="p50_ms", a="three_tier", b="microservices", ratio=stat(1.02), verdict="cannot tell", reason="p = 0.4"),)
     said, _, _ = answer(summary(primary_metric="p50_ms", verdicts=True), effects, priced, ranked)
@@ -84,8 +98,26 @@ def test_verdicts_and_invalid_cells_are_said(priced: Costs, ranked: tuple[Rankin
         CellVerdict(cell="2", group="three_tier", block=1, valid=False),
     )
     _, sure, _ = answer(summary(verdicts=True, deployments=7, detectable_ratio=1.12, cells=cells), (), priced, ranked)
-    assert sure.startswith("7 deployments of each, able to tell differences above 12 %.")
-    assert sure.endswith("1 of 2 cells are INVALID and left out.")
+    assert sure.startswith("7 deployments of each architecture, able to tell differences above 12 %.")
+    assert sure.endswith("1 of 2 cells is INVALID and left out.")
+
+
+def test_an_exploratory_run_says_which_differences_may_be_chance(priced: Costs, ranked: tuple[Ranking, ...]) -> None:
+    may_be = Effect(metric="p50_ms", a="three_tier", b="microservices", ratio=stat(1.02, "ratio"), verdict="exploratory")
+    sure_one = replace(may_be, b="serverless", ratio=stat(1.6, "ratio"))
+    exploratory = summary(primary_metric="p50_ms")
+    said = "On these deployments alone the difference in p50 of three_tier and microservices may be chance"
+    assert said in answer(exploratory, (may_be, sure_one), priced, ranked)[1]
+    every = answer(exploratory, (may_be, replace(may_be, b="serverless")), priced, ranked)[1]
+    assert "On these deployments alone every difference in p50 may be chance" in every
+    assert "On these deployments" not in answer(exploratory, (sure_one,), priced, ranked)[1]
+    assert "On these deployments" not in answer(summary(primary_metric="p50_ms", verdicts=True), (may_be,), priced, ranked)[1]
+
+
+def test_one_deployment_is_one() -> None:
+    assert answer(summary(deployments=1), (), None, ())[1].startswith(
+        "Exploratory: 1 deployment of each architecture gives figures but no verdict"
+    )
 
 
 def test_nothing_to_compare() -> None:

@@ -155,13 +155,14 @@ def test_a_run_without_valid_cells_or_cpu_still_has_a_comparison(tmp_path: Path)
 # ---- two runs --------------------------------------------------------------------------------------------------------
 
 
-def two(folder: Path, other: Recipe) -> tuple[RunDir, RunDir]:
-    return build(folder / "base", SEVEN), build(folder / "head", other)
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    return build(tmp_path_factory.mktemp("two") / "base", SEVEN)
 
 
-def test_two_runs_of_one_machine_are_compared_group_by_group(tmp_path: Path) -> None:
+def test_two_runs_of_one_machine_are_compared_group_by_group(base: RunDir, tmp_path: Path) -> None:
     slower = replace(SEVEN, architectures={"alpha": Behaviour(median_ms=26.0), "beta": Behaviour(median_ms=30.0)})
-    found = compare_runs(*two(tmp_path, slower))
+    found = compare_runs(base, build(tmp_path / "head", slower))
     alpha, beta = found.effects
     assert (alpha.a, alpha.b, alpha.verdict) == ("base/alpha", "head/alpha", "worse")
     assert alpha.ratio.value == pytest.approx(1.3, rel=0.02) and "Welch" in alpha.reason and "not interleaved" in alpha.reason
@@ -169,9 +170,9 @@ def test_two_runs_of_one_machine_are_compared_group_by_group(tmp_path: Path) -> 
     assert found.costs is None and found.answer == "head against base: alpha worse, beta cannot tell."
 
 
-def test_different_machines_are_refused_by_field_and_marked_when_forced(tmp_path: Path) -> None:
+def test_different_machines_are_refused_by_field_and_marked_when_forced(base: RunDir, tmp_path: Path) -> None:
     machine = {**MACHINE, "cores": 8, "kernel": "6.12"}
-    base, head = two(tmp_path, replace(SEVEN, machine=machine))
+    head = build(tmp_path / "head", replace(SEVEN, machine=machine))
     with pytest.raises(InputError) as caught:
         compare_runs(base, head)
     assert "cores: 2 against 8; kernel: '6.1' against '6.12'" in caught.value.what
@@ -188,7 +189,7 @@ def test_different_machines_are_refused_by_field_and_marked_when_forced(tmp_path
         (replace(SEVEN, architectures={"gamma": Behaviour()}), "no group is in both: alpha, beta against gamma"),
     ],
 )
-def test_runs_that_measured_other_things_are_refused(tmp_path: Path, other: Recipe, problem: str) -> None:
+def test_runs_that_measured_other_things_are_refused(base: RunDir, tmp_path: Path, other: Recipe, problem: str) -> None:
     with pytest.raises(InputError) as caught:
-        compare_runs(*two(tmp_path, other))
+        compare_runs(base, build(tmp_path / "head", other))
     assert caught.value.problems == (problem,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from datetime import date
 
@@ -20,12 +21,18 @@ TODAY = date(2026, 11, 22)
 BOOK = prices.load("aws")
 
 
+@functools.cache
+def three() -> Costs:
+    """Of three_tier, microservices and serverless."""
+    return costs(summary(), BOOK, today=TODAY)
+
+
 def at(found: Costs, name: str, traffic_per_s: float) -> CostAt:
     return next(c for c in found.at if (c.group, c.traffic_per_s) == (name, traffic_per_s))
 
 
 def test_lines_add_up_and_grade_c_stands_beside() -> None:
-    for c in costs(summary(), BOOK, today=TODAY).at:
+    for c in three().at:
         headline = [x for x in c.lines if x.grade != "C"]
         assert sum(x.allocation_usd for x in headline) == pytest.approx(c.month_allocation.value)
         assert sum(x.usage_usd for x in headline) == pytest.approx(c.month_usage.value)
@@ -37,22 +44,22 @@ def test_lines_add_up_and_grade_c_stands_beside() -> None:
 
 
 def test_per_million_and_per_1000_correct_follow_from_the_month() -> None:
-    c = at(costs(summary(), BOOK, today=TODAY), "three_tier", 10.0)
+    c = at(three(), "three_tier", 10.0)
     assert c.per_million_allocation.value == pytest.approx(c.month_allocation.value / 26.28)
     assert c.per_million_usage.value == pytest.approx(c.month_usage.value / 26.28)
     assert c.per_1000_correct_allocation.value == pytest.approx(c.month_allocation.value / (26_280 * 0.97))
 
 
 def test_cpu_scale_stands_beside_every_dollar() -> None:
-    one, two = (costs(summary(), BOOK, cpu_scale=scale, today=TODAY) for scale in (1.0, 2.0))
+    one, two = three(), costs(summary(), BOOK, cpu_scale=2.0, today=TODAY)
     assert (two.cpu_scale, two.assumptions[0]) == (2.0, "cpu_scale 2: one local core counts as 0.5 vCPU")
     assert at(two, "serverless", 10.0).month_allocation.value > at(one, "serverless", 10.0).month_allocation.value
 
 
 def test_whole_machines_cost_what_they_cost_however_well_cpu_is_known() -> None:
-    month = at(costs(summary(), BOOK, today=TODAY), "three_tier", 1.0).month_allocation
+    month = at(three(), "three_tier", 1.0).month_allocation
     assert month.low == month.high == month.value
-    month = at(costs(summary(), BOOK, today=TODAY), "serverless", 1.0).month_allocation
+    month = at(three(), "serverless", 1.0).month_allocation
     assert month.low < month.value < month.high
 
 
@@ -108,7 +115,7 @@ def test_pairs_that_do_different_work_have_no_break_even() -> None:
 
 
 def test_break_even_of_three_architectures() -> None:
-    found = costs(summary(), BOOK, today=TODAY)
+    found = three()
     by_pair = {(b.cheaper_below, b.other): b for b in found.break_even}
     serverless = by_pair["serverless", "three_tier"]
     assert serverless.traffic_per_s.value is not None and serverless.in_cloud is not None and serverless.with_free_tier is not None
@@ -122,7 +129,7 @@ def test_break_even_of_three_architectures() -> None:
 
 
 def test_the_price_list_is_named_with_its_age_and_grades() -> None:
-    found = costs(summary(), BOOK, today=TODAY)
+    found = three()
     assert (found.prices, found.region, found.currency) == ("aws", "us-east-1", "USD")
     assert found.as_of_oldest == "2024-07-01" and found.as_of_newest == "2026-07-20"
     assert found.grades["C"] == 3 and found.grades["A"] == 1
@@ -130,21 +137,21 @@ def test_the_price_list_is_named_with_its_age_and_grades() -> None:
 
 
 def test_curves_rise_and_carry_the_steps() -> None:
-    curve = costs(summary(), BOOK, today=TODAY).curves["microservices"]
+    curve = three().curves["microservices"]
     assert len(curve.x) == len(curve.y) == len(curve.low) == len(curve.high)
     assert list(curve.x) == sorted(curve.x) and list(curve.y) == sorted(curve.y)
     assert (curve.x[0], curve.x[-1]) == (0.01, 200.0)
 
 
 def test_with_and_without_the_free_tier() -> None:
-    c = at(costs(summary(), BOOK, today=TODAY), "serverless", 10.0)
+    c = at(three(), "serverless", 10.0)
     assert c.month_allocation.value - c.month_free_tier.value == pytest.approx(6.87, abs=0.005)
-    rented = at(costs(summary(), BOOK, today=TODAY), "three_tier", 10.0)
+    rented = at(three(), "three_tier", 10.0)
     assert rented.month_allocation.value == rented.month_free_tier.value
 
 
 def test_the_activator_has_no_sku() -> None:
-    found = at(costs(summary(), BOOK, today=TODAY), "serverless", 10.0)
+    found = at(three(), "serverless", 10.0)
     assert "activator" not in {x.service for x in found.lines}
-    said = costs(summary(), BOOK, today=TODAY).assumptions
+    said = three().assumptions
     assert "serverless: activator (2 ms of CPU per request, measured) belongs to the function platform and is not billed" in said

@@ -17,9 +17,15 @@ def test_cpu_lists_as_the_kernel_prints_them(text: str, wanted: set[int]) -> Non
     assert environment._cpu_list(text) == wanted
 
 
-def test_tails_are_claimed_only_with_isolation() -> None:
-    assert "tail" not in environment.claims("none")
-    assert "tail" in environment.claims("pinned")
+@pytest.mark.parametrize(
+    ("cores", "isolation", "tail", "knee"),
+    [(2, "pinned", False, False), (4, "pinned", True, False), (4, "none", False, False), (8, "pinned", True, True)],
+)
+def test_claims_grow_with_the_machine(monkeypatch: pytest.MonkeyPatch, cores: int, isolation: str, tail: bool, knee: bool) -> None:
+    monkeypatch.setattr(environment, "physical_cores", lambda: {n: frozenset({n}) for n in range(cores)})
+    claimed = environment.claims(isolation)
+    assert ("tail" in claimed, "knee" in claimed) == (tail, knee)
+    assert {"cpu", "bytes", "cost", "cold", "p50"} <= set(claimed)
 
 
 def test_the_commit_is_read_without_a_process(tmp_path) -> None:

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,19 @@ from lab.errors import MachineError
 from lab.measuring import exclusive
 from lab.settings import Settings
 
-HOLD = "import sys\nfrom lab.measuring import exclusive\nwith exclusive('lab run other'):\n    print('held', flush=True)\n    sys.stdin.read()\n"
+HOLD = """
+import sys
+from lab.measuring import exclusive
+with exclusive("lab run other"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture
 def own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lock folder of the test's own, so that a run on this machine is not in its way."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    """A lock of the test's own, so that a run on this machine is not in its way."""
+    monkeypatch.setenv("LAB_LOCK", str(tmp_path / "lock"))
 
 
 @pytest.mark.usefixtures("own_lock")

@@ -14,12 +14,13 @@ from lab.model import Service, Topology
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
+    # Requests that it works on at once. Default 4.
     concurrency: int = 4
 
 def place(shape, budget, options):
     everything = Service(name="all", stages=tuple(s.name for s in shape.stages), concurrency=options.concurrency)
-    return Topology(architecture="monolith", workload=shape.name, services=(everything,), routes={o.name: "all" for o in shape.operations},
-                    cpus=budget.cpus, memory_mib=budget.memory_mib)
+    return Topology(architecture="monolith", workload=shape.name, model_size=shape.model_size, services=(everything,),
+                    routes={o.name: "all" for o in shape.operations}, cpus=budget.cpus, memory_mib=budget.memory_mib)
 '''
 
 

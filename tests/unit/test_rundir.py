@@ -1,6 +1,5 @@
 """Run directories: atomic writes, tails cut off by a kill, errors that name the file."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path

@@ -36,3 +36,16 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
     (tmp_path / "lab.toml").write_text("name = \n")
     with pytest.raises(InputError, match=r"lab\.toml is not TOML"):
         resolve(folder=tmp_path)
+
+
+@pytest.mark.parametrize("url", ["http://user:pw@host:80", "http://host:99999", "http://:80", "https://user@host"])
+@pytest.mark.parametrize("key", ["url", "object_store"])
+def test_addresses_hold_no_secret_and_a_real_port(tmp_path: Path, key: str, url: str) -> None:
+    with pytest.raises(InputError) as caught:
+        resolve({key: url, "home": str(tmp_path)}, folder=tmp_path)
+    assert caught.value.problems[0].startswith(f"{key}: found")
+
+
+def test_a_relative_home_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve({"home": "here"}).state == tmp_path / "here" / "default"

@@ -16,7 +16,7 @@ import pytest
 
 from lab.contracts import Database, ObjectStore
 from lab.errors import MachineError
-from lab.model import Service
+from lab.model import Service, Stage
 from lab.runtime.config import DatabaseAddress, ModelAddress, StoreAddress
 from lab.runtime.stores import MemoryStore, PostgresDatabase, S3Store, SqliteDatabase, TimedDatabase, TimedStore, fetch_model, tools
 from lab.runtime.timing import CURRENT, Recorder, Span, parse
@@ -212,7 +212,7 @@ def test_a_model_with_another_digest_is_refused() -> None:
 
 def test_what_the_topology_did_not_ask_for_is_missing_with_a_hint(tmp_path: Path) -> None:
     of = topology(Service(name="one", stages=("a",), cpus=2.5))
-    made = tools(config(of, "one", tmp_path))
+    made = tools(config(of, "one", tmp_path), [Stage(name="a", stores=True)])
     assert made.threads == 2
     for use in (lambda: made.store.put("k", b""), lambda: made.store.get("k"), lambda: made.database("x"), made.model):
         with pytest.raises(MachineError) as raised:
@@ -220,9 +220,23 @@ def test_what_the_topology_did_not_ask_for_is_missing_with_a_hint(tmp_path: Path
         assert "needs" in raised.value.hint
 
 
+def test_only_a_service_whose_stages_say_so_opens_the_object_store(servers: tuple[StoreAddress, DatabaseAddress], tmp_path: Path) -> None:
+    of = topology(Service(name="one", stages=("a",)))
+    given = replace(config(of, "one", tmp_path), store=servers[0])
+    model = replace(given, model=ModelAddress(key="m", sha256="0"))
+    opened = [
+        (given, Stage(name="a", stores=True), True),
+        (model, Stage(name="a", uses_model=True), True),
+        (given, Stage(name="a", uses_model=True), False),  # there is no model to fetch
+        (model, Stage(name="a", owns="results"), False),
+    ]
+    for service, stage, wanted in opened:
+        assert isinstance(tools(service, [stage]).store, TimedStore) == wanted, stage
+
+
 def test_stages_that_own_the_same_schema_share_its_connections(servers: tuple[StoreAddress, DatabaseAddress], tmp_path: Path) -> None:
     of = topology(Service(name="one", stages=("a",)))
-    made = tools(replace(config(of, "one", tmp_path), store=servers[0], database=servers[1]))
+    made = tools(replace(config(of, "one", tmp_path), store=servers[0], database=servers[1]), [Stage(name="a", stores=True)])
     database = made.database("results")
     assert made.database("results") is database
     assert database.execute("SELECT current_schema()") == [("p_results",)]
