@@ -16,7 +16,8 @@ class Stage:
 
     `after` names the stages whose result it takes. `deferrable` stages may run after the answer went out.
     `owns` names the database schema that the stage reads and writes; stages with the same `owns` share it.
-    `batchable` stages have a handler that takes many messages at once.
+    `batchable` stages have a handler that takes many messages at once. `stores` stages read or write the object store: a service without
+    one (and without a model) is given none, which spares its cold start the client.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Stage:
     owns: str = ""
     uses_model: bool = False
     batchable: bool = False
+    stores: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

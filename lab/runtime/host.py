@@ -135,7 +135,7 @@ def _caller(config: ServiceConfig, report: walk.Report) -> Caller | None:
     edges = [e for e in config.topology.edges if e.source == config.service]
     if not edges:
         return None
-    from lab.runtime.calls import AddressBook, Caller  # only here: a function that calls nobody starts in half the time without aiohttp
+    from lab.runtime.calls import AddressBook, Caller  # only here: a function that calls nobody starts without aiohttp
 
     def changed(url: str, state: str) -> None:
         report(walk.event("circuit", config.service, {"target": url, "state": state}))
@@ -191,7 +191,8 @@ def serve(config: ServiceConfig) -> None:
     from lab.runtime.stores import tools  # the drivers of the stores: slow to import, and not wanted by apps with tools of their own
 
     workload = registry.workload(config.topology.workload)
-    found = tools(config)  # connects to nothing yet, but imports the object store's client
+    held = config.topology.service(config.service).stages
+    found = tools(config, [s for s in workload.stages if s.name in held])  # connects to nothing yet, but may import a slow client
     imported = perf_counter()
     model_s = 0.0
 

@@ -18,6 +18,7 @@ import msgspec
 
 from lab.contracts import Database, ObjectStore, Tools
 from lab.errors import MachineError
+from lab.model import Stage
 from lab.runtime.config import DatabaseAddress, ModelAddress, ServiceConfig, StoreAddress
 from lab.runtime.timing import record
 
@@ -107,7 +108,8 @@ class S3Store:
             if error.code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
                 hint = f"the keys in {self._address.credentials_path} are not (or no longer) its keys"
                 raise MachineError(f"{where} refuses the bucket {self._bucket}: {error.code}", hint) from error
-            raise MachineError(f"{where} answered {error.code} for {self._bucket}/{key}", "its log says why: `lab logs object_store`") from error
+            what = f"{where} answered {error.code} for {self._bucket}/{key}"
+            raise MachineError(what, "its log says why: `lab logs object_store`") from error
         except (HTTPError, MinioException, OSError) as error:
             raise MachineError(f"{where} cannot be reached: {error}", "is it running? `lab status`") from error
 
@@ -180,7 +182,7 @@ class PostgresDatabase:
 
         self._where = f"the database {address.name} at {address.host}:{address.port}"
         self._failures = (psycopg.OperationalError, PoolTimeout)
-        self._exists = psycopg.errors.UniqueViolation
+        self._exists = (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateObject, psycopg.errors.DuplicateTable)
         keys: DatabaseKeys = _credentials(address.credentials_path, DatabaseKeys)
         parameters: dict[str, Any] = {
             "host": address.host,
@@ -212,7 +214,7 @@ class PostgresDatabase:
             try:
                 cursor = connection.execute(statement, parameters)
             except self._exists as error:
-                if error.diag.schema_name != "pg_catalog":
+                if error.diag.schema_name not in (None, "pg_catalog"):
                     raise
                 cursor = connection.execute(statement, parameters)  # CREATE ... IF NOT EXISTS lost a race against another process
             return cursor.fetchall() if cursor.description else []
@@ -269,10 +271,11 @@ class TimedDatabase:
 # ---- what a service hands to its stages ------------------------------------------------------------------------------
 
 
-def tools(config: ServiceConfig) -> Tools:
-    """The real stores of the config; the absent ones raise MachineError when they are used."""
+def tools(config: ServiceConfig, stages: Sequence[Stage]) -> Tools:
+    """The real stores of the config, for the stages that the service holds; what those did not ask for raises MachineError when used."""
     service = config.topology.service(config.service)
-    store: ObjectStore = TimedStore(S3Store(config.store)) if config.store else _AbsentStore()
+    wanted = any(stage.stores or (stage.uses_model and config.model) for stage in stages)
+    store: ObjectStore = TimedStore(S3Store(config.store)) if config.store and wanted else _AbsentStore()
 
     @functools.cache
     def database(owner: str) -> Database:
@@ -302,7 +305,8 @@ def fetch_model(store: ObjectStore, address: ModelAddress | None) -> bytes:
 
 class _AbsentStore:
     def _refuse(self) -> MachineError:
-        return MachineError("this service has no object store", "the topology's `needs` must name it")
+        hint = "the topology's `needs` must name it, and a stage of the service say `stores`"
+        return MachineError("this service has no object store", hint)
 
     def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         raise self._refuse()

@@ -152,6 +152,7 @@ def call(
         edge = Edge(source="app", target="model", timeout_s=timeout_s, retries=retries)
         changed = lambda _url, state: states.append(state) if states is not None else None  # noqa: E731
         caller = Caller([edge], AddressBook(path), changed, clock) if clock else Caller([edge], AddressBook(path), changed)
+        await caller.open()
         results = list[Message | BaseException]()
         for _ in range(times):
             one = caller.call("model", ["infer", "rank"], message, recorder or Recorder("app"), "request-1")
