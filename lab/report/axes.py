@@ -67,6 +67,15 @@ def logarithmic(axis: Axis, write: Callable[[float], str] = figures.plain, dense
     axis.set_minor_locator(NullLocator())
 
 
+def refine(axis: Axis) -> None:
+    """More ticks where a logarithmic axis spans less than a power of ten; call it when the limits are final."""
+    from matplotlib.ticker import LogLocator
+
+    low, high = axis.get_view_interval()
+    if low > 0 and high < 10 * low:
+        axis.set_major_locator(LogLocator(base=10, subs=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0), numticks=12))
+
+
 def ticks(axis: Axis, values: Sequence[float], write: Callable[[float], str] = figures.plain) -> None:
     from matplotlib.ticker import NullLocator
 
@@ -116,4 +125,6 @@ def apart(positions: Sequence[float], gap: float, low: float, high: float) -> li
 
 
 def clipped(text: str, length: int = 16) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
+    """Cut in the middle: what tells a variant from its architecture stands at the end."""
+    head = (length - 1) // 2
+    return text if len(text) <= length else f"{text[:head]}…{text[head + 1 - length :]}"

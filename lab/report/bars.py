@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH = 1120
+OTHERS = {"edge": "network, gateway", "host": "between the spans"}  # what lab.analysis.waterfall adds to the spans
 SPAN_KINDS = ("stage", "hop", "store", "database", "queue", "cold", "batch", "other")
 COLD_PHASES = ("queue", "spawn", "import", "open", "model", "first request")
 COST_KINDS = ("compute", "requests", "storage", "egress", "shared_fixed", "idle")
@@ -147,7 +148,7 @@ def span_label(kind: str, name: str) -> str:
     """What a row of the waterfall is called: a hop by its target, what is not a stage with its kind."""
     if kind == "hop":
         return f"→ {name.removeprefix('→ ')}"
-    return name if kind in ("stage", "other", name) else f"{kind} {name}"
+    return OTHERS.get(name, name) if kind in ("stage", "other", name) else f"{kind} {name}"
 
 
 def ends_at(group: Group) -> float:
@@ -155,8 +156,8 @@ def ends_at(group: Group) -> float:
 
 
 def span_fills(groups: Sequence[Group]) -> dict[str, str]:
-    """kind of span -> colour, of those that occur."""
-    kinds = {span.kind for g in groups for span in g.waterfall}
+    """kind of span -> colour, of those that can be seen."""
+    kinds = {kind for kind, _ in span_order(groups, VISIBLE * max(map(ends_at, groups), default=1.0))}
     return {kind: fill for kind, fill in parts(kinds, SPAN_KINDS).items() if kind in kinds}
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 560, 380
 NARROW = 370  # of charts that stand three in a row
+FAR = 2.5  # times the highest latency drawn: an SLO above is not drawn as a line
 ROOM = 126  # right of the axes, for the names of lines
 
 
@@ -42,11 +43,12 @@ def throughput(groups: Sequence[Group], looks: Mapping[str, Look], summary: Summ
             labels += _latency_line(axes, group.steps, main, look, group.name, strong=True)
             if tail != main:
                 labels += _latency_line(axes, group.steps, tail, look, tail, strong=False)
-        if summary.slo_ms > 0:
-            _slo(axes, summary)
         style.few(axes.xaxis, 6)
         axes.set_xlim(left=0)
         axes.margins(x=0.04, y=0.08)
+        if summary.slo_ms > 0:
+            _slo(axes, summary, bool(labels))
+        style.refine(axes.yaxis)
         style.name(axes, "achieved, requests/s", "latency, ms (log scale)")
         style.label_ends(axes, labels)
         return svg.text(figure, name, "Throughput against latency", latency_words(groups, main))
@@ -74,9 +76,16 @@ def _latency_line(axes: Axes, steps: Sequence[StepFigures], percentile: str, loo
     return [EndLabel(y=ys[-1], text=label, colour=look.text, weight="bold" if strong else "normal")]
 
 
-def _slo(axes: Axes, summary: Summary) -> None:
-    axes.axhline(summary.slo_ms, color=colour("ink"), linewidth=1.4, linestyle=(0, (5, 3)))
+def _slo(axes: Axes, summary: Summary, drawn: bool) -> None:
+    """As a line; only in words where a line that far above everything drawn would flatten it."""
     words = f"SLO: {figures.percentile(summary.slo_percentile)} within {figures.quantity(summary.slo_ms, 'ms')}"
+    low, high = axes.get_ylim()
+    if drawn and summary.slo_ms > FAR * high:
+        axes.set_ylim(low, high * (high / low) ** 0.1)
+        words = f"↑ {words}, beyond this scale"
+        axes.annotate(words, (0, 1), (4, -13), xycoords="axes fraction", textcoords="offset points", fontsize=SMALL)
+        return
+    axes.axhline(summary.slo_ms, color=colour("ink"), linewidth=1.4, linestyle=(0, (5, 3)))
     axes.annotate(words, (0, summary.slo_ms), (4, 5), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=SMALL)
 
 
@@ -93,7 +102,7 @@ def latency_words(groups: Sequence[Group], percentile: str) -> str:
 def monthly_cost(costs: Costs, names: Sequence[str], looks: Mapping[str, Look], name: str) -> str:
     """USD per month against traffic, both axes logarithmic, with the break-even points between `names` and their bands."""
     with svg.canvas(WIDTH, HEIGHT) as figure:
-        axes = style.place(figure, 58, 44, ROOM, 34)
+        axes = style.place(figure, 66, 44, ROOM, 34)
         style.logarithmic(axes.xaxis, dense=False)
         style.logarithmic(axes.yaxis, write=lambda v: f"${v:,.10g}", dense=False)
         labels = []
@@ -107,7 +116,8 @@ def monthly_cost(costs: Costs, names: Sequence[str], looks: Mapping[str, Look], 
                 labels.append(EndLabel(y=curve.y[-1], text=group, colour=look.text))
         axes.margins(x=0, y=0.1)
         low, high = axes.get_ylim()
-        crossings = [b for b in costs.break_even if b.traffic_per_s.value is not None and {b.cheaper_below, b.other} <= set(names)]
+        known = [b for b in costs.break_even if b.traffic_per_s.value is not None and {b.cheaper_below, b.other} <= set(names)]
+        crossings = list({_at(b): b for b in known}.values())  # groups that cost the same cross another at one point
         axes.set_ylim(low, high * (high / low) ** (0.08 * len(crossings)))
         for row, crossing in enumerate(sorted(crossings, key=lambda b: -(b.traffic_per_s.value or 0.0))):
             _break_even(axes, crossing, costs.curves, row)
@@ -132,9 +142,8 @@ def _break_even(axes: Axes, b: BreakEven, curves: Mapping[str, Curve], row: int)
             edge = colour("page" if face == "ink" else "ink")
             axes.plot([x], [y], "D", markersize=size, markerfacecolor=colour(face), markeredgecolor=edge, markeredgewidth=1.2)
     before = at.value < left * (right / left) ** 0.35
-    between = f" ({figures.interval(at)})" if figures.interval(at) else ""
     axes.annotate(
-        f"{figures.number(at.value)}/s{between}",
+        _at(b),
         (at.value, top),
         (5 if before else -5, -1),
         xycoords=("data", "axes fraction"),
@@ -143,6 +152,12 @@ def _break_even(axes: Axes, b: BreakEven, curves: Mapping[str, Curve], row: int)
         va="top",
         fontsize=SMALL,
     )
+
+
+def _at(b: BreakEven) -> str:
+    """'4.9/s (3.7–6.1)'."""
+    between = figures.interval(b.traffic_per_s)
+    return f"{figures.figure(b.traffic_per_s).text}{f' ({between})' if between else ''}"
 
 
 def _height(curve: Curve | None, x: float) -> float | None:
@@ -180,6 +195,7 @@ def percentiles(groups: Sequence[Group], looks: Mapping[str, Look], summary: Sum
         axes.set_xlim(0, _tail(last) * 1.02)
         axes.margins(y=0.08)
         _floor(axes, summary)
+        style.refine(axes.yaxis)
         style.name(axes, "share of requests that were faster", "latency, ms (log scale)")
         style.label_ends(axes, labels)
         return svg.text(figure, name, "Latency percentiles", "Each line ends at the highest percentile that its sample supports.")

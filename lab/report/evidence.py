@@ -8,10 +8,9 @@ from lab.analysis.results import Comparison, CostAt, Costs, Curve, Group, Summar
 from lab.model import Stat
 from lab.report import figures
 from lab.report.bars import cold_phase_order
+from lab.report.cloud import draws
 from lab.report.figures import DASH
-from lab.report.tables import INVALID, Row, Table, TableCell, asked, cell, chosen, columns, given, shown, usable, words
-
-PERCENTILES = ("p50", "p95", "p99")
+from lab.report.tables import INVALID, PERCENTILES, Row, Table, TableCell, asked, cell, chosen, columns, given, option, shown, usable, words
 
 
 def latency_points(groups: Sequence[Group], name: str) -> Table:
@@ -134,15 +133,52 @@ def cold_phases(groups: Sequence[Group], name: str) -> Table:
     )
 
 
+def starts(summary: Summary) -> Table:
+    rows = []
+    for index, g in enumerate(summary.groups):
+        at = f"summary.json /groups/{index}"
+        cells = (words(g.name, at), cell(shown(g, g.ready_s), f"{at}/ready_s"), cell(shown(g, g.cold_ms), f"{at}/cold_ms"))
+        rows.append(Row(cells=cells, series=g.name))
+    return Table(
+        name="starts",
+        caption="How fast they start",
+        columns=columns("<architecture", "all that always runs ready after", "request that found nothing running"),
+        rows=tuple(rows),
+        source="summary.json /groups/*/ready_s and cold_ms, from cells/*/status.json and samples.parquet",
+    )
+
+
+def options(summary: Summary) -> Table:
+    """Every option of every group; strong where others of the same architecture have another value."""
+    rows = []
+    for index, g in enumerate(summary.groups):
+        beside = [o.options for o in summary.groups if o.architecture == g.architecture]
+        for name, value in g.options.items():
+            differs = any(name in o and o[name] != value for o in beside)
+            cells = (words(g.name), words(name, f"summary.json /groups/{index}/options/{name}"), words(option(value)))
+            rows.append(Row(cells=cells, strong=differs, series=g.name))
+    return Table(
+        name="options",
+        caption="Options of each architecture",
+        columns=columns("<architecture", "<option", "<value"),
+        rows=tuple(rows),
+        source="summary.json /groups/*/options, from plan.json. Bold where others of the same architecture have another value",
+    )
+
+
 def monthly(summary: Summary, costs: Costs) -> Table:
     """Both bases at every traffic: no figure per million without its monthly traffic."""
     rows = []
     by_name = {g.name: g for g in summary.groups}
+    absent = Stat.missing("USD", "not computed", basis="priced")
+    both_bases = any(at.per_1000_correct_usage for at in costs.at)
     for index, at in _by_traffic(costs):
         group = by_name.get(at.group)
         source = f"comparison.json /costs/at/{index}"
         names = ("month_allocation", "month_usage", "per_million_allocation", "per_million_usage", "per_1000_correct_allocation")
         stats: list[tuple[Stat, str]] = [(getattr(at, n), f"{source}/{n}") for n in names]
+        if both_bases:
+            stats.append((at.per_1000_correct_usage or absent, f"{source}/per_1000_correct_usage"))
         made = [cell(shown(group, s) if group else s, where) for s, where in stats]
         counted = ", ".join(f"{n} {s}" for s, n in at.replicas.items()) or "on demand"
         why = at.month_allocation.why_missing
@@ -152,7 +188,7 @@ def monthly(summary: Summary, costs: Costs) -> Table:
     return Table(
         name="monthly",
         caption=f"What it costs, cpu_scale {figures.plain(costs.cpu_scale)}",
-        columns=columns(*heads, "per 1,000 correct, allocation", "<replicas"),
+        columns=columns(*heads, "per 1,000 correct, allocation", *(["per 1,000 correct, usage"] if both_bases else []), "<replicas"),
         rows=tuple(rows),
         source="comparison.json /costs/at",
     )
@@ -201,16 +237,19 @@ def cost_lines(at_traffic: Sequence[CostAt], cpu_scale: float, name: str) -> Tab
 
 def break_evens(costs: Costs) -> Table:
     rows = []
-    absent = Stat.missing("1/s", "not computed", basis="priced")
+    free = Stat.missing("1/s", "no function is in it, or the order is another", basis="priced")
+    drawn = Stat.missing("1/s", "not computed", basis="modelled")
     for index, b in enumerate(costs.break_even):
         at = f"comparison.json /costs/break_even/{index}"
-        free = cell(b.with_free_tier or absent, f"{at}/with_free_tier")
         said = b.sentence or (f"{b.always} is always cheaper" if b.always else "")
-        rows.append(Row(cells=(words(b.cheaper_below), words(b.other), cell(b.traffic_per_s, f"{at}/traffic_per_s"), free, words(said))))
+        stats = ((b.traffic_per_s, "traffic_per_s"), (b.in_cloud or drawn, "in_cloud"), (b.with_free_tier or free, "with_free_tier"))
+        cells = (words(b.cheaper_below), words(b.other), *(cell(stat, f"{at}/{name}") for stat, name in stats), words(said))
+        rows.append(Row(cells=cells))
+    heads = ("<costs less below", "<than", "traffic, as measured here", "over the cloud ranges", "with the free tier", "<in words")
     return Table(
         name="break-even",
         caption="Where the cheaper one changes",
-        columns=columns("<costs less below", "<than", "traffic", "with the free tier", "<in words"),
+        columns=columns(*heads),
         rows=tuple(rows),
         source="comparison.json /costs/break_even",
     )
@@ -234,7 +273,7 @@ def effects(comparison: Comparison) -> Table:
 def shares(comparison: Comparison) -> Table:
     rows = []
     for index, r in enumerate(comparison.rankings):
-        drawn = " · ".join(f"{name} {figures.share(value)}" for name, value in sorted(r.shares.items(), key=lambda share: -share[1]))
+        drawn = " · ".join(f"{name} {draws(value)}" for name, value in sorted(r.shares.items(), key=lambda share: -share[1]))
         source = f"comparison.json /rankings/{index}"
         pair = words(f"{r.a}, {r.b}", source)
         share = words(drawn) if drawn else TableCell(text=DASH, why=r.sentence or "no draws were made")

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lab.analysis.results import Comparison, Costs, Summary
-from lab.report import cloud, evidence, figures, method, page, palette, tables
+from lab.report import cloud, evidence, figures, method, page, palette, tables, wins
 from lab.report.page import Panel
 from lab.report.palette import Look
 from lab.report.tables import Row, Table
@@ -55,11 +55,16 @@ def html(summary: Summary, comparison: Comparison | None = None, *, run: str = "
             timelines=list(page.timelines(summary, looks)),
             colds=[picture for p in panels if (picture := page.cold(p)) is not None],
             services=tables.services(summary),
+            options=evidence.options(summary),
+            starts=evidence.starts(summary),
             invalid=[cell for cell in summary.cells if not cell.valid],
             warned=[cell for cell in summary.cells if cell.valid and cell.warnings],
             environment=environment or {str(k).replace("_", " "): str(v) for k, v in summary.machine.items()},
             method=method,
+            grids=[(grid, grid.table) for grid in wins.grids(summary, comparison)],
+            how_to_read=wins.READ_IT,
             keys={name: key(look) for name, look in looks.items()},
+            roles={name: look.role for name, look in looks.items()},
             **_compared(comparison, panels, looks),
             **_costs(summary, comparison.costs if comparison else None, panels, looks),
         )
@@ -70,12 +75,13 @@ def _compared(comparison: Comparison | None, panels: Sequence[Panel], looks: Map
     """What the page says of the comparison, or that there is none."""
     if comparison is None:
         silent = {"answer": NO_COMPARISON, "certainty": HOW_TO_COMPARE, "matrices": (), "remarks": (), "shares": None, "effects": None}
-        return silent | {"compared": False}
+        return silent | {"compared": False, "orders": ()}
     return {
         "compared": True,
         "answer": comparison.answer or "No answer can be given",
         "certainty": comparison.certainty,
         "matrices": [cloud.matrix(comparison, p.names, looks, p.title) for p in panels] if comparison.rankings else [],
+        "orders": list(cloud.lines(comparison)),
         "remarks": page.remarks(comparison.notes, comparison.costs),
         "shares": evidence.shares(comparison),
         "effects": evidence.effects(comparison) if comparison.effects else None,

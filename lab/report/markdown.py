@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from lab.analysis.results import Comparison, Summary
-from lab.report import cloud, figures, page, palette, svg
+from lab.report import cloud, figures, page, palette, svg, wins
 from lab.report.tables import Table, TableCell, headline
 
 THROUGHPUT, COST = "report-throughput.svg", "report-cost.svg"
@@ -36,6 +36,7 @@ def _lines(summary: Summary, comparison: Comparison | None) -> Iterator[str]:
         yield from ("", escaped(comparison.certainty))
     mode = escaped(f"{page.heading(summary)} · {figures.duration(summary.duration_s)} · {summary.run}")
     yield from ("", mode, "", *_table(headline(summary, comparison)), "")
+    yield from _grids(wins.grids(summary, comparison))
     if comparison is not None:
         yield from _rankings(comparison)
     yield f"![Throughput against latency]({THROUGHPUT})"
@@ -43,6 +44,13 @@ def _lines(summary: Summary, comparison: Comparison | None) -> Iterator[str]:
         yield f"![Dollars per month against traffic]({COST})"
     yield from ("", *_small_print(summary, comparison))
     yield from ("", "Repeat it:", "", f"    {' '.join(summary.command.split())}")
+
+
+def _grids(grids: Sequence[wins.Grid]) -> Iterator[str]:
+    for grid in grids:
+        yield from (f"**{escaped(grid.title)}** {figures.MARKS[grid.basis]}", "", *_table(grid.table), "")
+    if grids:
+        yield from (wins.READ_IT, "")
 
 
 def _table(table: Table) -> Iterator[str]:
@@ -64,22 +72,26 @@ def _cell(table: Table, index: int, cell: TableCell) -> str:
     if cell.why:
         return f"{cell.text}<sup>{table.letter(cell.why)}</sup>"
     text = escaped(table.text(index, cell))
+    text = f"**{text}**" if cell.best else text
     return f"{text} ({escaped(cell.interval)})" if cell.interval else text
 
 
 def _rankings(comparison: Comparison) -> Iterator[str]:
-    for metric, rankings in cloud.lines(comparison):
-        yield f"- {escaped(metric)}: {'; '.join(escaped(cloud.order(r)) for r in rankings)}"
+    for metric, lines in cloud.lines(comparison):
+        yield from (f"- {escaped(metric)}: **{escaped(line.order)}** {escaped(line.words)}" for line in lines)
     for b in comparison.costs.break_even if comparison.costs else ():
         yield f"- {escaped(cloud.break_even(b))}"
+    if comparison.costs and page.pricing(comparison.costs):
+        yield f"- {escaped(page.pricing(comparison.costs))}"
     for silence in cloud.unsaid(comparison)[:MOST_CELLS]:
-        yield f"- {escaped(', '.join(silence.metrics))} ({escaped(silence.pairs)}): {escaped(silence.sentence)}"
+        yield f"- cannot say: {escaped(silence.words)}"
     yield ""
 
 
 def _small_print(summary: Summary, comparison: Comparison | None) -> Iterator[str]:
     marks = ", ".join(f"{figures.MARKS[basis]} {basis}" for basis in figures.MARKS)
     yield f"<details><summary>Small print</summary>\n\n- {marks}; {figures.DASH} missing, never zero"
+    yield "- Bold figures in the table: first of all groups, and that holds over the cloud ranges"
     for term, words in page.facts(summary, comparison.costs if comparison else None):
         yield f"- {term}: {escaped(words)}"
     invalid = [c for c in summary.cells if not c.valid]

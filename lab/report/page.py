@@ -21,6 +21,7 @@ MACHINE: Mapping[str, str] = {
     "provider": "provider {}",
 }
 COLUMNS = 4  # architectures in one waterfall
+FUNCTION = "a function had"  # so begins what lab.analysis.cost assumes of a function's vCPU
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +80,7 @@ def throughput(summary: Summary, panel: Panel, looks: Mapping[str, Look]) -> Pic
 def monthly_cost(costs: Costs, panel: Panel, looks: Mapping[str, Look]) -> Picture:
     name = f"cost-{panel.name}"
     names = [g.name for g in panel.groups if usable(g)]
-    words = f"{charts.cost_words(costs, names)} Allocation basis, cpu_scale {figures.plain(costs.cpu_scale)}."
+    words = f"{charts.cost_words(costs, names)} Allocation basis, cpu_scale {figures.plain(costs.cpu_scale)}. {pricing(costs)}".strip()
     return Picture(
         title="Dollars per month against traffic",
         svg=charts.monthly_cost(costs, names, looks, name),
@@ -87,6 +88,12 @@ def monthly_cost(costs: Costs, panel: Panel, looks: Mapping[str, Look]) -> Pictu
         table=evidence.cost_curves(costs, names, f"{name}-data"),
         basis="priced",
     )
+
+
+def pricing(costs: Costs) -> str:
+    """What compute is priced at, functions against all others, from the assumptions of the costs; empty without functions."""
+    said = next((words for words in costs.assumptions if words.startswith(FUNCTION)), "")
+    return f"{said[0].upper()}{said[1:]}; a VM or a container is priced at its configured vCPU and memory, used or not." if said else ""
 
 
 def _not_priced(costs: Costs, names: Sequence[str]) -> Iterator[str]:
@@ -115,10 +122,22 @@ def waterfalls(panel: Panel, looks: Mapping[str, Look]) -> Iterator[Picture]:
         yield Picture(
             title=_titled("Where the time of a median request goes", panel),
             svg=bars.waterfall(chosen, looks, name),
-            caption="Means near the median, in ms; the shortest spans are in the table only. A row that only some fill is what they add.",
+            caption=WATERFALL + f" Added up, beside p50: {'; '.join(_sums(chosen))}.",
             table=evidence.waterfalls(chosen, f"{name}-data"),
             legend=_legend(bars.span_fills(chosen)),
         )
+
+
+WATERFALL = (
+    "Means of the requests near the median, in ms; the shortest spans are in the table only. A row that only some fill is what they add. "
+    "Driver lag: from the intended to the real send. Network and gateway: there and back, drawn before. Store and database lie inside the "
+    "stage above them. Between the spans: the services' own code, serialisation and scheduling that no span names, drawn last."
+)
+
+
+def _sums(groups: Sequence[Group]) -> Iterator[str]:
+    for g in groups:
+        yield f"{g.name} {figures.quantity(bars.ends_at(g), 'ms')} and {figures.figure(g.primary).text}"
 
 
 def timelines(summary: Summary, looks: Mapping[str, Look]) -> Iterator[Picture]:
@@ -151,10 +170,21 @@ def cold(panel: Panel) -> Picture | None:
     return Picture(
         title=_titled("Cold start, phase by phase", panel),
         svg=bars.cold(groups, name),
-        caption="Architectures that are not here never start cold: their processes run all the time.",
+        caption=f"{_phases(groups)} Phases are means per cold request, summed over all instances that started for it; the figure at the "
+        "end is the median request of each deployment, over deployments, so the phases need not add up to it exactly. Architectures that "
+        "are not here never start cold: their processes run all the time.",
         table=evidence.cold_phases(panel.groups, f"{name}-data"),
         legend=_legend(bars.phase_fills(groups)),
     )
+
+
+def _phases(groups: Sequence[Group]) -> str:
+    order = bars.cold_phase_order(groups)
+    said = []
+    for g in groups:
+        each = [f"{figures.metric(p)} {figures.quantity(g.cold_phases_ms[p], 'ms')}" for p in order if p in g.cold_phases_ms]
+        said.append(f"{g.name}: {', '.join(each)}")
+    return "; ".join(said) + "."
 
 
 def bills(costs: Costs, panel: Panel) -> Iterator[Picture]:
@@ -188,8 +218,9 @@ def _titled(title: str, panel: Panel) -> str:
 def remarks(notes: Sequence[str], costs: Costs | None) -> tuple[str, ...]:
     """The notes of a comparison that the page does not say elsewhere."""
     said = [*costs.warnings, *(b.sentence for b in costs.break_even)] if costs else []
-    known = {words.rstrip(".").lower() for words in said}
-    return tuple(n for n in notes if n.rstrip(".").lower() not in known)
+    known = tuple(words.rstrip(".").lower() for words in said if words)
+    prices = f"prices: {costs.prices}, {costs.region}," if costs else "-"
+    return tuple(n for n in notes if not n.lower().startswith((*known, prices)))
 
 
 def facts(summary: Summary, costs: Costs | None) -> tuple[tuple[str, str], ...]:
@@ -223,7 +254,7 @@ def deployments(summary: Summary) -> str:
     valid = sum(c.valid for c in summary.cells)
     allowed = "verdicts are given" if summary.verdicts else "exploratory, intervals but no verdict"
     smallest = f" Differences below {figures.share(summary.detectable_ratio - 1)} cannot be told." if summary.detectable_ratio else ""
-    return f"{summary.deployments} of each architecture: {allowed}. {valid} of {len(summary.cells)} cells are valid.{smallest}"
+    return f"{summary.deployments} of each: {allowed}. {valid} of {len(summary.cells)} cells are valid.{smallest}"
 
 
 def floor(summary: Summary) -> str:
@@ -237,8 +268,10 @@ def floor(summary: Summary) -> str:
 def heading(summary: Summary) -> str:
     """What was run, in one line."""
     sizes = ", ".join(dict.fromkeys(g.model_size for g in summary.groups))
-    kinds = len({(g.architecture, g.variant) for g in summary.groups})
-    count = f"{kinds} architecture" + ("s" if kinds != 1 else "")
-    runs = f"{summary.deployments} deployment" + ("s" if summary.deployments != 1 else "")
+    architectures = len({g.architecture for g in summary.groups})
+    variants = len({(g.architecture, g.variant) for g in summary.groups})
+    count = f"{architectures} architecture" + ("s" if architectures != 1 else "")
+    count += f" in {variants} variants" if variants > architectures else ""
+    runs = f"{summary.deployments} deployment" + ("s" if summary.deployments != 1 else "") + " of each"
     mode = "verdicts" if summary.verdicts else "exploratory"
     return f"{summary.workload} {sizes} · {count} · {runs} · {mode} · {summary.machine_class}"

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lab.analysis.results import Comparison, CostAt, Group, StepFigures, Summary
+from lab.analysis.transfer import cost_metric
 from lab.model import Stat
-from lab.report import figures
+from lab.report import cloud, figures
 from lab.report.figures import DASH
 
+PERCENTILES = ("p50", "p95", "p99")
 INVALID = "INVALID: no deployment of this group may be used; the reasons are listed under invalid cells"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TableCell:
-    """`source` is a file of the run directory and a JSON pointer into it. `why` is there exactly where the figure is missing."""
+    """`source` is a file of the run directory and a JSON pointer into it. `why` is there exactly where the figure is missing. `best`: no
+    other group has a better one, and that holds in a cloud. `series` is the group that the cell names, to be marked as everywhere."""
 
     text: str
     unit: str = ""
@@ -24,13 +27,16 @@ class TableCell:
     source: str = ""
     why: str = ""
     n: int = 0
+    best: bool = False
+    series: str = ""
 
     @property
     def tip(self) -> str:
         """All that is known of the figure, for a title."""
         deployments = f"n = {self.n}" if self.n else ""
         between = f"95 % interval {self.interval}" if "–" in self.interval else self.interval
-        return " · ".join(part for part in (self.why, between, deployments, self.basis, self.source) if part)
+        best = "first, and it holds over the cloud ranges" if self.best else ""
+        return " · ".join(part for part in (self.why, best, between, deployments, self.basis, self.source) if part)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,21 +147,22 @@ def cost_at(comparison: Comparison | None, group: Group, rate: float) -> tuple[i
     return next(((i, at) for i, at in found if at.group == group.name and at.traffic_per_s == rate), None)
 
 
-def latencies(values: object, wanted: Sequence[str] = ("p50", "p95", "p99")) -> list[Stat]:
+def latencies(values: object, wanted: Sequence[str] = PERCENTILES) -> list[Stat]:
     """Figures by percentile; one that is absent says so."""
     assert hasattr(values, "get")
     return [values.get(p) or Stat.missing("ms", f"{p} was not computed") for p in wanted]
 
 
 def headline(summary: Summary, comparison: Comparison | None) -> Table:
-    """One row per group at the primary rate: the table of the first screen, of report.md and of the terminal."""
+    """One row per group at the primary rate: the table of the first screen and of report.md."""
     rate = figures.per_second(summary.primary_rate_per_s)
     traffic = summary.traffic_per_s if comparison and comparison.costs else ()
     million = [f"$ per 1M at {figures.per_second(t)}" for t in traffic]
+    first = cloud.winners(comparison)
     rows = []
     for index, group in enumerate(summary.groups):
         at = f"summary.json /groups/{index}"
-        rows.append(Row(cells=(*_headline(summary, group, at), *_million(comparison, group, traffic)), series=group.name))
+        rows.append(Row(cells=(*_headline(summary, group, at, first), *_million(comparison, group, traffic, first)), series=group.name))
     heads = ("<architecture", "held rate", "p50", "p95", "p99", "service p50", "errors", "wrong", "CPU architecture", "CPU platform")
     return Table(
         name="headline",
@@ -163,41 +170,68 @@ def headline(summary: Summary, comparison: Comparison | None) -> Table:
         columns=columns(*heads, "memory", "cold start", *million),
         rows=tuple(rows),
         source="summary.json /groups/*" + (", comparison.json /costs/at" if traffic else ""),
-        remarks=("CPU is CPU-ms per request. The held rate is the highest whose errors, rate and latency were within the limits.",),
+        remarks=(
+            "CPU is CPU-ms per request. The held rate is the highest whose errors, rate and latency were within the limits.",
+            *(["Bold: first of its column, and that holds over the cloud ranges."] if first else []),
+        ),
     )
 
 
-def _headline(summary: Summary, group: Group, at: str) -> list[TableCell]:
-    valid = f"{group.valid_deployments} of {group.deployments} deployments valid"
-    name = TableCell(text=group.name, interval=valid if group.valid_deployments < group.deployments else "", source=at)
+def _headline(summary: Summary, group: Group, at: str, first: set[tuple[str, str]]) -> list[TableCell]:
+    valid = f"{group.valid_deployments} of {group.deployments} deployments valid" if group.valid_deployments < group.deployments else ""
+    name = TableCell(text=group.name, interval="; ".join(filter(None, (own_options(summary, group), valid))), source=at)
     found = primary_step(summary, group)
     cells = [name, _held(shown(group, group.held_rate_per_s), f"{at}/held_rate_per_s")]
     if found is None:
         cells += [TableCell(text=DASH, why="no step of the ladder was run" if usable(group) else INVALID) for _ in range(8)]
     else:
-        cells += step_cells(group, found[1], f"{at}/steps/{found[0]}")
+        made = step_cells(group, found[1], f"{at}/steps/{found[0]}")
+        count = len(PERCENTILES)
+        best = [(f"{p}_ms", group.name) in first for p in PERCENTILES]
+        cells += [replace(c, best=b and not c.why) for c, b in zip(made[:count], best, strict=True)] + made[count:]
     cells.append(cell(shown(group, group.memory_mib), f"{at}/memory_mib"))
     cells.append(cell(shown(group, group.cold_ms), f"{at}/cold_ms"))
     return cells
 
 
+def held(stat: Stat) -> str:
+    """Without its unit: a rate as it was asked for."""
+    assert stat.value is not None
+    return f"{'≥ ' if stat.low is not None and stat.high is None else ''}{figures.plain(round(stat.value, 6))}"
+
+
+def own_options(summary: Summary, group: Group) -> str:
+    """The options by which it differs from others of its architecture: "batch_max 8"."""
+    beside = [g.options for g in summary.groups if g.architecture == group.architecture and g.name != group.name]
+    differ = [k for k, v in group.options.items() if any(k in o and o[k] != v for o in beside)]
+    return ", ".join(f"{k} {option(group.options[k])}" for k in differ)
+
+
+def option(value: str | int | float | bool | None) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "on", False: "off", None: "none"}[value]
+    return figures.plain(value) if isinstance(value, (int, float)) else value
+
+
 def _held(stat: Stat, source: str) -> TableCell:
-    """The highest rate that held; its upper end is the lowest rate that did not."""
+    """The highest rate that held, ≥ where all that were asked did; its upper end is the lowest rate that did not."""
     made = figures.figure(stat)
+    if stat.value is not None:
+        made = replace(made, bare=held(stat))
     failed = f"{figures.plain(stat.high)} did not" if stat.value is not None and stat.high not in (None, stat.value) else ""
     return TableCell(text=made.bare, unit=made.unit, interval=failed, basis=made.basis, source=source, why=made.why, n=made.n)
 
 
 def step_cells(group: Group, step: StepFigures, at: str) -> list[TableCell]:
     """p50, p95, p99, service p50, errors, wrong, CPU of architecture and platform."""
-    figures_at = [(stat, f"{at}/latency/{p}") for stat, p in zip(latencies(step.latency), ("p50", "p95", "p99"), strict=True)]
+    figures_at = [(stat, f"{at}/latency/{p}") for stat, p in zip(latencies(step.latency), PERCENTILES, strict=True)]
     figures_at.append((latencies(step.service, ("p50",))[0], f"{at}/service/p50"))
     for name in ("error_rate", "wrong_rate", "cpu_ms_architecture", "cpu_ms_platform"):
         figures_at.append((getattr(step, name), f"{at}/{name}"))
     return [cell(shown(group, stat), source) for stat, source in figures_at]
 
 
-def _million(comparison: Comparison | None, group: Group, traffic: Sequence[float]) -> list[TableCell]:
+def _million(comparison: Comparison | None, group: Group, traffic: Sequence[float], first: set[tuple[str, str]]) -> list[TableCell]:
     cells = []
     for rate in traffic:
         found = cost_at(comparison, group, rate)
@@ -205,7 +239,8 @@ def _million(comparison: Comparison | None, group: Group, traffic: Sequence[floa
             cells.append(TableCell(text=DASH, basis="priced", why="no cost was computed here"))
         else:
             source = f"comparison.json /costs/at/{found[0]}/per_million_allocation"
-            cells.append(cell(shown(group, found[1].per_million_allocation), source))
+            made = cell(shown(group, found[1].per_million_allocation), source)
+            cells.append(replace(made, best=(cost_metric(rate), group.name) in first and not made.why))
     return cells
 
 
@@ -222,13 +257,14 @@ def ladder(summary: Summary) -> Table:
                 TableCell(text=held, source=f"{at}/held") if usable(group) else TableCell(text=DASH, why=INVALID, source=f"{at}/held")
             )
             cells += step_cells(group, step, at)
+            cells.append(cell(shown(group, step.utilisation), f"{at}/utilisation"))
             cells.append(cell(shown(group, step.lag_p99_ms), f"{at}/lag_p99_ms"))
             rows.append(Row(cells=tuple(cells), strong=step.rate_per_s == summary.primary_rate_per_s, series=group.name))
     heads = ("<architecture", "offered", "achieved", "<held", "p50", "p95", "p99", "service p50", "errors", "wrong")
     return Table(
         name="ladder",
         caption="Every step of the ladder",
-        columns=columns(*heads, "CPU architecture", "CPU platform", "driver lag p99"),
+        columns=columns(*heads, "CPU architecture", "CPU platform", "CPU of the budget", "driver lag p99"),
         rows=tuple(rows),
         source="summary.json /groups/*/steps, from cells/*/samples.parquet and cells/*/usage.jsonl",
     )
@@ -250,7 +286,7 @@ def services(summary: Summary) -> Table:
                 cell(shown(group, s.cpu_ms_per_request), f"{at}/cpu_ms_per_request"),
                 cell(shown(group, s.memory_mib), f"{at}/memory_mib"),
                 chosen(s.memory_configured_mib or None, "MiB", f"{at}/memory_configured_mib", open_ended),
-                chosen(s.cpus_configured or None, "vCPU", f"{at}/cpus_configured", open_ended),
+                chosen(round(s.cpus_configured, 3) or None, "vCPU", f"{at}/cpus_configured", open_ended),
                 cell(shown(group, s.start_s), f"{at}/start_s"),
                 given(s.invocations_per_request, "", none, f"{at}/invocations_per_request"),
                 given(s.billed_ms_per_request, "ms", none, f"{at}/billed_ms_per_request"),

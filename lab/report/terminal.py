@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group as Stack
 from rich.console import RenderableType
@@ -10,24 +10,28 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.analysis.results import Comparison, Group, Summary
+from lab.analysis.transfer import cost_metric
 from lab.model import Stat
-from lab.report import cloud, figures, page
+from lab.report import cloud, figures, page, wins
 from lab.report.figures import DASH
-from lab.report.tables import cost_at, primary_step, shown, usable
+from lab.report.tables import cost_at, held, own_options, primary_step, shown, usable
 
 NONE = "-"
+BEST = "bold green"  # of a figure that no other group beats, which holds over the cloud ranges
 STYLE = {"holds": "green", "flips": "yellow"}
 
 
 def table(summary: Summary, comparison: Comparison | None = None) -> RenderableType:
     """Names are plain text: markup in them is not obeyed. A group without a valid deployment shows no number."""
-    head = Text(f"{page.heading(summary)} (class: {page.claims(summary) or 'claims nothing'})  {figures.duration(summary.duration_s)}")
-    head.stylize("bold")
-    parts: list[RenderableType] = [head, _figures(summary, comparison)]
-    lines = [*_answer(comparison), *_rankings(comparison), *_costs(comparison), *_limits(summary)]
-    if lines:
-        parts += [Text(), _lines(lines)]
-    return Stack(*parts)
+    head = Text(f"{page.heading(summary)} · {figures.duration(summary.duration_s)}", style="bold")
+    claims = Text(f"may claim here: {page.claims(summary) or 'nothing'}", style="dim")
+    answer, evidence = [*_answer(comparison)], [*_costs(comparison), *_limits(summary, comparison)]
+    rankings = [*_rankings(comparison)]
+    labels = max(len(row[0]) for row in (*answer, *evidence, *rankings))
+    parts: list[RenderableType] = [head, claims, _figures(summary, comparison), Text()]
+    if wins.several_sizes(comparison):
+        parts += [part for grid in wins.grids(summary, comparison) for part in _grid(grid)]
+    return Stack(*parts, *(_lines(rows, labels) for rows in (answer, rankings, evidence) if rows))
 
 
 def _figures(summary: Summary, comparison: Comparison | None) -> Table:
@@ -38,36 +42,66 @@ def _figures(summary: Summary, comparison: Comparison | None) -> Table:
     traffic = summary.traffic_per_s if comparison and comparison.costs else ()
     if traffic:
         grid.add_column(f"$ per 1M at {' · '.join(map(figures.per_second, traffic))}", justify="right", overflow="fold")
+    first = cloud.winners(comparison)
     for group in summary.groups:
-        grid.add_row(Text(group.name, style="bold"), *_row(summary, comparison, group))
+        grid.add_row(_name(summary, group), *_row(summary, comparison, group, first))
     return grid
 
 
-def _row(summary: Summary, comparison: Comparison | None, group: Group) -> Iterator[str]:
+def _grid(grid: wins.Grid) -> Iterator[RenderableType]:
+    """Rows of model sizes, the winner by its factor in each column; reasons for silence by letter below."""
+    made, written = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim"), grid.table
+    for column in written.columns:
+        made.add_column(column.title, overflow="fold")
+    for size, places in grid.rows:
+        made.add_row(Text(size, style="bold"), *(Text(f"{NONE} {written.letter(p.why)}" if p.why else _winner(p)) for p in places))
+    yield Text(grid.title)
+    yield made
+    alone = {p.beside for _, places in grid.rows for p in places if p.name and not p.factor}
+    for sign, words in (*((written.letter(why), why) for why in written.notes), *(("alone", words) for words in sorted(alone))):
+        yield Text(f"{sign}: {words}", style="dim")
+    yield Text()
+
+
+def _winner(place: wins.Place) -> str:
+    return f"{place.name} {place.factor or 'alone'}"
+
+
+def _name(summary: Summary, group: Group) -> Text:
+    differs = own_options(summary, group)
+    return Text(group.name, style="bold") + Text(f" ({differs})" if differs else "", style="dim")
+
+
+def _row(summary: Summary, comparison: Comparison | None, group: Group, first: set[tuple[str, str]]) -> Iterator[str | Text]:
     traffic = summary.traffic_per_s if comparison and comparison.costs else ()
     if not usable(group):
         yield from ("INVALID", *[NONE] * (5 + bool(traffic)))
         return
-    yield _text(group.held_rate_per_s)
+    yield f"{held(group.held_rate_per_s)}/s" if group.held_rate_per_s.value is not None else NONE
     found = primary_step(summary, group)
     latency = found[1].latency if found else {}
-    yield _with_margin(latency.get("p50"))
-    yield _range(latency.get("p99"))
-    yield f"{_bare(group.cpu_ms_architecture)}+{_bare(group.cpu_ms_platform)} ms"
+    yield Text(_with_margin(latency.get("p50")), style=BEST if ("p50_ms", group.name) in first else "")
+    yield Text(_range(latency.get("p99")), style=BEST if ("p99_ms", group.name) in first else "")
+    yield _cpu(group)
     yield _text(found[1].wrong_rate) if found else NONE
-    yield _text(group.cold_ms)
+    yield _with_margin(group.cold_ms)
     if traffic:
-        costs = [cost_at(comparison, group, rate) for rate in traffic]
-        yield " · ".join(_text(shown(group, c[1].per_million_allocation)) if c else NONE for c in costs)
+        costs = [(cost_at(comparison, group, rate), (cost_metric(rate), group.name) in first) for rate in traffic]
+        said = [Text(_text(shown(group, c[1].per_million_allocation)) if c else NONE, style=BEST if best else "") for c, best in costs]
+        yield Text(" · ").join(said)
+
+
+def _cpu(group: Group) -> str:
+    """Architecture + platform; ? for the part that was not measured."""
+    both = (group.cpu_ms_architecture, group.cpu_ms_platform)
+    if all(stat.value is None for stat in both):
+        return NONE
+    return "+".join("?" if stat.value is None else figures.number(stat.value, 2) for stat in both) + " ms"
 
 
 def _text(stat: Stat) -> str:
     made = figures.figure(stat).text
     return NONE if made == DASH else made
-
-
-def _bare(stat: Stat) -> str:
-    return NONE if stat.value is None else figures.number(stat.value, 2)
 
 
 def _with_margin(stat: Stat | None) -> str:
@@ -77,19 +111,19 @@ def _with_margin(stat: Stat | None) -> str:
 
 
 def _range(stat: Stat | None) -> str:
-    """A tail is only as good as its interval: low-high where there is one."""
+    """A tail is only as good as its interval: low–high where there is one."""
     if stat is None or stat.value is None:
         return NONE
-    between = figures.interval(stat).replace("–", "-")
-    return f"{between} {stat.unit}" if between else figures.figure(stat).text
+    between = figures.interval(stat)
+    return f"{between} {stat.unit}" if "–" in between else figures.figure(stat).text
 
 
-def _lines(rows: list[tuple[str, Text]]) -> Table:
+def _lines(rows: Sequence[tuple[str, *tuple[Text, ...]]], labels: int) -> Table:
+    """Rows of a label and as many texts; labels take the same room in every such table."""
     grid = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for label, text in rows:
-        grid.add_row(Text(label), text)
+    grid.add_column(style="dim", no_wrap=True, min_width=labels)
+    for row in rows:
+        grid.add_row(Text(row[0]), *row[1:])
     return grid
 
 
@@ -99,39 +133,34 @@ def _answer(comparison: Comparison | None) -> Iterator[tuple[str, Text]]:
         yield "", Text(comparison.certainty)
 
 
-def _rankings(comparison: Comparison | None) -> Iterator[tuple[str, Text]]:
-    if comparison is None:
-        return
-    for metric, rankings in cloud.lines(comparison):
-        line = Text("; ").join(Text(cloud.order(r), style=STYLE[r.status]) for r in rankings)
-        yield metric, line
-    for silence in cloud.unsaid(comparison):
-        yield "cannot say", Text(f"{', '.join(silence.metrics)} of {silence.pairs}: {silence.sentence}", style="dim")
+def _rankings(comparison: Comparison | None) -> Iterator[tuple[str, Text, Text]]:
+    for metric, lines in cloud.lines(comparison) if comparison else ():
+        for number, line in enumerate(lines):
+            yield "" if number else metric, Text(line.order), Text(line.words, style=STYLE[line.status])
 
 
 def _costs(comparison: Comparison | None) -> Iterator[tuple[str, Text]]:
     costs = comparison.costs if comparison else None
-    for b in costs.break_even if costs else ():
-        yield "cost", Text(cloud.break_even(b))
+    for number, b in enumerate(costs.break_even if costs else ()):
+        yield "" if number else "break-even", Text(cloud.break_even(b))
     if costs:
-        yield (
-            "",
-            Text(f"list prices {costs.prices} {costs.region}, cpu_scale {figures.plain(costs.cpu_scale)}, allocation basis", style="dim"),
-        )
+        listed = f"{costs.prices} {costs.region}, list prices, cpu_scale {figures.plain(costs.cpu_scale)}, allocation basis."
+        yield "prices", Text(f"{listed} {page.pricing(costs)}".strip(), style="dim")
 
 
-def _limits(summary: Summary) -> Iterator[tuple[str, Text]]:
+def _limits(summary: Summary, comparison: Comparison | None) -> Iterator[tuple[str, Text]]:
+    unsaid = [silence.words for silence in cloud.unsaid(comparison)] if comparison else []
+    tails = dict.fromkeys(stat.why_missing for stat in _missing_tails(summary))
+    unsaid += [f"p99: {why}" for why in tails if not any(why in words for words in unsaid)]
+    for number, words in enumerate(unsaid):
+        yield "" if number else "cannot say", Text(words, style="dim")
     yield "floor", Text(page.floor(summary) + " CPU/req is architecture + platform.")
-    missing = dict.fromkeys(s.why_missing for s in _missing_tails(summary))
-    for why in missing:
-        yield "p99", Text(f"{NONE} because: {why}")
-    invalid = [c for c in summary.cells if not c.valid]
-    for cell in invalid:
+    for cell in (c for c in summary.cells if not c.valid):
         yield "INVALID", Text(f"{cell.cell}: {'; '.join(cell.reasons)}", style="red")
     if not summary.verdicts:
         smallest = f"; differences below {figures.share(summary.detectable_ratio - 1)} cannot be told" if summary.detectable_ratio else ""
         count = f"{summary.deployments} deployment" + ("s" if summary.deployments != 1 else "")
-        yield "limits", Text(f"{count} cannot give a verdict{smallest}: `lab run compare-full` can.")
+        yield "limits", Text(f"{count} of each cannot give a verdict{smallest}: `lab run compare-full` can.")
 
 
 def _missing_tails(summary: Summary) -> Iterator[Stat]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import sin
 
+from lab.analysis import wins
 from lab.analysis.results import (
     BreakEven,
     CellVerdict,
@@ -266,9 +267,13 @@ def cost_at(name: str, rate: float) -> CostAt:
         per_million_allocation=stat(million, **money),
         per_million_usage=stat(million * 0.7, **money),
         per_1000_correct_allocation=stat(million / 1000 / 0.991, **money),
+        per_1000_correct_usage=stat(million * 0.7 / 1000 / 0.991, **money),
         replicas={"app": 1 + int(rate * CPU_MS[name] / 600)},
         lines=lines,
     )
+
+
+COSTS_BREAK_EVEN = BreakEven(cheaper_below="serverless", other="three_tier", traffic_per_s=stat(4.9, "1/s", 0.24, basis="priced"))
 
 
 def costs() -> Costs:
@@ -289,7 +294,7 @@ def costs() -> Costs:
         at=tuple(cost_at(name, rate) for rate in (1.0, 10.0, 50.0) for name in ARCHITECTURES),
         curves=curves,
         break_even=(
-            BreakEven(cheaper_below="serverless", other="three_tier", traffic_per_s=stat(4.9, "1/s", 0.24, basis="priced")),
+            COSTS_BREAK_EVEN,
             BreakEven(cheaper_below="serverless", other="microservices", traffic_per_s=stat(9.96, "1/s", 0.2, basis="priced")),
             BreakEven(
                 cheaper_below="three_tier",
@@ -352,6 +357,7 @@ def comparison() -> Comparison:
         answer="At 10 requests/s, model M: three_tier answers fastest; serverless costs least below 4.9 requests/s (3.7–6.1).",
         certainty="The order of three_tier and microservices holds in 99 % of cloud ranges; against serverless it flips.",
         notes=("Cold starts are reported apart from warm latency.",),
+        wins=wins.wins(summary(), costs()),
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from lab.model import Stat
 from lab.report import figures
-from lab.report.axes import apart
+from lab.report.axes import apart, clipped
 
 
 @pytest.mark.parametrize(
@@ -92,3 +92,9 @@ def test_labels_move_apart_as_little_as_needed_and_stay_inside() -> None:
     assert apart([10, 50], 14, 0, 100) == [10, 50]
     assert apart([10, 12, 13], 14, 0, 100) == [10, 24, 38]
     assert apart([90, 99, 100], 14, 0, 100) == [72, 86, 100]
+
+
+def test_a_long_name_keeps_its_end() -> None:
+    assert clipped("three_tier") == "three_tier"
+    assert clipped("three_tier-batching") == "three_t…batching"
+    assert len(clipped("three_tier-batching")) == 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from lab import report, rundir
 from lab.errors import InputError
-from lab.model import Environment
+from lab.model import Environment, Stat
 from lab.model.machine import MachineState
 from lab.report import terminal
 from lab.report.markdown import escaped, markdown, pictures
@@ -46,9 +47,10 @@ def test_markdown_gives_the_reason_of_every_dash() -> None:
 
 
 def test_its_tables_have_as_many_cells_as_heads() -> None:
-    rows = [line for line in markdown(samples.summary(), samples.comparison()).splitlines() if line.startswith("|")]
-    assert len(rows) == 5
-    assert len({row.count("|") for row in rows}) == 1
+    made = markdown(samples.summary(), samples.comparison())
+    tables = [table.splitlines() for table in re.findall(r"(?:^\|.*\n)+", made, re.M)]
+    assert [len(rows) for rows in tables] == [5, 3, 3]
+    assert all(len({row.count("|") for row in rows}) == 1 for rows in tables)
 
 
 def test_its_pictures_exist_and_are_small() -> None:
@@ -87,19 +89,45 @@ def test_the_table_fits_and_cuts_nothing_off(width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     row = next(line for line in text.splitlines() if line.startswith("three_tier"))
-    assert "40.0/s" in row and "23.5 ±1 ms" in row and "9.1+3.8 ms" in row and "$23.29 · $2.33 · $0.47" in row
+    assert "40/s" in row and "23.5 ±1 ms" in row and "9.1+3.8 ms" in row and "$23.29 · $2.33 · $0.47" in row
 
 
 def test_the_terminal_says_what_holds_flips_and_cannot_be_said() -> None:
     text = " ".join(printed(160).split())
     assert samples.comparison().answer in text
-    assert "three_tier < microservices holds (99 % of draws)" in text
-    assert "three_tier or serverless flips: one hop costs 0.4 ms" in text
+    assert "three_tier < microservices holds (99 % of cloud draws)" in text
+    assert "three_tier or serverless flips: three_tier is faster only while one hop costs more than 0.4 ms" in text
     assert "tails cannot be measured on 2 virtual cores" in text
-    assert "serverless costs less than three_tier below 4.90 (3.72–6.08) requests/s" in text
-    assert "3 deployments cannot give a verdict" in text
+    assert "serverless costs less than three_tier below 4.90 requests/s (3.72–6.08)" in text
+    assert "3 deployments of each cannot give a verdict" in text
     assert samples.P99_WHY in text
     assert "driver late: lag p99 14.2 ms" in text
+
+
+def test_cpu_that_was_not_measured_is_no_number() -> None:
+    first, *others = samples.summary().groups
+    missing = Stat.missing("ms", "the provider does not tell")
+    for group, text in (
+        (replace(first, cpu_ms_platform=missing), " 9.1+? ms "),
+        (replace(first, cpu_ms_platform=missing, cpu_ms_architecture=missing), "  - "),
+    ):
+        row = next(line for line in printed(160, groups=(group, *others)).splitlines() if line.startswith("three_tier"))
+        assert text in row and "-+" not in row and "+-" not in row
+
+
+def test_a_rate_that_nothing_failed_above_is_a_lower_bound() -> None:
+    first, *others = samples.summary().groups
+    text = printed(160, groups=(replace(first, held_rate_per_s=Stat(value=40.0, unit="1/s", n=3, low=40.0)), *others))
+    assert "≥ 40/s" in text
+
+
+def test_the_winner_of_a_column_stands_out_on_a_terminal_and_in_markdown() -> None:
+    summary, comparison = samples.summary(), samples.comparison()
+    alone = replace(comparison, rankings=comparison.rankings[:1])
+    assert "**23.5** (22.1–25.0)" in markdown(summary, alone)
+    stream = io.StringIO()
+    Console(file=stream, width=160, force_terminal=True).print(terminal.table(summary, alone))
+    assert "\x1b[1;32m23.5 ±1 ms" in stream.getvalue()
 
 
 def test_there_is_no_colour_where_there_is_no_terminal() -> None:
