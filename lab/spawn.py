@@ -20,6 +20,8 @@ import psutil
 from lab.errors import MachineError
 
 LAB_ID_VARIABLE = "LAB_ID"
+# What another user may read; all else of our environment may be a secret.
+FOR_ANYONE = (LAB_ID_VARIABLE, "PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")
 _POLL_S = 0.02
 
 
@@ -36,7 +38,8 @@ def new_lab_id(state: Path) -> str:
 @dataclass(frozen=True, kw_only=True)
 class Command:
     """What to start. `env` is laid over this process's environment, None removes a variable. `cpus` are CPU numbers (all if empty).
-    `user` is a uid to switch to, its gid is the same number. `leaves` names files that the process does not remove when it is killed."""
+    `user` is a uid to switch to, its gid is the same number; of this process's environment it gets only FOR_ANYONE. `leaves` names files
+    that the process does not remove when it is killed."""
 
     argv: Sequence[str]
     service: str
@@ -136,7 +139,7 @@ class Process:
 
 def start(command: Command, record: Record | None = None, on_end: Callable[[Process], None] | None = None) -> Process:
     """Raises MachineError when it cannot be started. `on_end` is called in a thread when it has ended, however it did."""
-    env = {**os.environ, **command.env}
+    env = {**_inherited(command.user), **command.env}
     if record is not None:
         env[LAB_ID_VARIABLE] = record.lab_id
         intent = record.intend(command)
@@ -165,6 +168,10 @@ def start(command: Command, record: Record | None = None, on_end: Callable[[Proc
             process.stop(grace_s=0)
             raise
     return process
+
+
+def _inherited(user: int | None) -> dict[str, str | None]:
+    return dict(os.environ) if user is None else {name: os.environ[name] for name in FOR_ANYONE if name in os.environ}
 
 
 @contextlib.contextmanager
@@ -204,6 +211,7 @@ def capture(argv: Sequence[str], *, timeout_s: float, cwd: Path | None = None, u
     try:
         done = subprocess.run(
             list(argv),
+            env={name: value for name, value in _inherited(user).items() if value is not None},
             input=stdin,
             capture_output=True,
             text=True,

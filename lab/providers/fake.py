@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import functools
 import json
+import shutil
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -16,20 +16,19 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as Sent
 
-from lab import registry
+from lab import ownership, registry, rundir
 from lab.contracts import Capabilities, Database, Deployment, Endpoint, Tools, Workload
 from lab.errors import InputError, MachineError
 from lab.model import Event, Service, Topology, Usage
 from lab.runtime import timing
 from lab.runtime.config import ModelAddress, ServiceConfig
 from lab.runtime.host import app
-from lab.runtime.serving import server_config
+from lab.runtime.serving import Server, server_config
 from lab.runtime.stores import MemoryStore, SqliteDatabase, TimedDatabase, TimedStore, fetch_model
 from lab.settings import Settings
 
@@ -37,6 +36,7 @@ ENDPOINTS: Final = (
     Endpoint(service="store", kind="object_store", url="memory://store", ready_s=0.0),
     Endpoint(service="database", kind="database", url="memory://database", ready_s=0.0),
 )
+FOLDER: Final = "fake"  # of the Lab's state: all that this provider writes
 GRACE_S: Final = 1  # for requests in flight when a deployment is retired, stalled ones for example
 STOP_S: Final = 10.0
 _TIMING: Final = timing.HEADER.encode()
@@ -82,6 +82,8 @@ class Provider:
         return
 
     def up(self, report: Callable[[str], None] = lambda _: None, *, owner_pid: int | None = None) -> tuple[Endpoint, ...]:
+        if not self._settings.state.exists():
+            ownership.mark(self._settings.state)
         _LABS.setdefault(self._settings.state, _Lab())
         report("ready: threads of this process")
         return ENDPOINTS
@@ -101,7 +103,7 @@ class Provider:
             raise MachineError(f"deploy {lab.deploys} fails, as scripted", "take it out of Script.failing_deploys")
         if self.script.exits_at_start in {s.name for s in topology.services}:
             raise MachineError(f"{self.script.exits_at_start} exited at its start, as scripted", "see Script.exits_at_start")
-        standing = _Standing(topology, deployment, self.script)
+        standing = _Standing(topology, deployment, self.script, self._settings.state)
         standing.start(self._settings.start_timeout_s)
         lab.deployments[deployment] = standing
         return Deployment(id=deployment, url=standing.url, ready_s={s.name: standing.ready_s for s in topology.services})
@@ -132,9 +134,15 @@ class Provider:
         _LABS.pop(self._settings.state, None)
 
     def destroy(self) -> tuple[str, ...]:
-        removed = tuple(f"deployment {name}" for name in self._standing())
+        removed = [f"deployment {name}" for name in self._standing()]
         self.down()
-        return removed
+        state = self._settings.state
+        if ownership.is_lab(state):
+            shutil.rmtree(state / FOLDER, ignore_errors=True)
+            if [p.name for p in state.iterdir()] == [ownership.MARKER]:  # else it is also another provider's, or a run's
+                ownership.release(self._settings)
+                removed.append(f"folder {state}")
+        return tuple(removed)
 
     def _standing(self) -> Mapping[str, _Standing]:
         lab = _LABS.get(self._settings.state)
@@ -149,16 +157,16 @@ class Provider:
 class _Standing:
     """One deployment: a uvicorn server in a thread, with one application per service."""
 
-    def __init__(self, topology: Topology, deployment: str, script: Script) -> None:
+    def __init__(self, topology: Topology, deployment: str, script: Script, state: Path) -> None:
         self._topology, self._deployment, self._script = topology, deployment, script
         self.events: list[Event] = []
         self.ready_s = 0.0
-        self._folder = tempfile.TemporaryDirectory(prefix="lab-fake-")
+        self._folder = state / FOLDER / deployment
         self._databases: dict[str, SqliteDatabase] = {}
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._functions: dict[str, _Function] = {}
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._thread: threading.Thread | None = None
 
     def start(self, timeout_s: float) -> None:
@@ -167,10 +175,11 @@ class _Standing:
         try:
             config = server_config(self._front())
             config.timeout_graceful_shutdown = GRACE_S
-            self._server = _Server(config)
+            ready = threading.Event()
+            self._server = Server(config, ready.set)
             self._thread = threading.Thread(target=self._server.run, args=([self._listener],), name=f"fake-{self._deployment}", daemon=True)
             self._thread.start()
-            if not self._server.ready.wait(timeout_s):
+            if not ready.wait(timeout_s):
                 raise MachineError(f"the deployment was not ready within {timeout_s:g} s", "raise start_timeout_s")
         except BaseException:
             self.stop()
@@ -190,7 +199,7 @@ class _Standing:
         self._listener.close()
         for database in self._databases.values():
             database.close()
-        self._folder.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)
         self._tell("retired", "", {})
 
     def usage(self) -> Iterator[Usage]:
@@ -207,9 +216,9 @@ class _Standing:
         """Operations go to their entry, /services/NAME to that service, everything else to the first entry."""
         workload = registry.workload(self._topology.workload)
         tools = self._tools(workload)
-        addresses = Path(self._folder.name) / "addresses.json"
+        addresses = self._folder / "addresses.json"
         hosts = [s for s in self._topology.services if s.role == "host"]
-        addresses.write_text(json.dumps({s.name: [f"{self.url}/services/{s.name}"] for s in hosts}))
+        rundir.write(addresses, json.dumps({s.name: [f"{self.url}/services/{s.name}"] for s in hosts}).encode())
         topology = replace(self._topology, services=tuple(map(_together, self._topology.services)))
         plain = {s.name: self._application(topology, s.name, addresses, tools, workload) for s in hosts}
         self._functions = {s.name: _Function(plain[s.name], s, self._script, self._tell) for s in hosts if s.scaling == "to_zero"}
@@ -262,16 +271,6 @@ def _together(service: Service) -> Service:
     """All its instances as one application, which has the places of all."""
     instances = service.instances if service.scaling == "fixed" else service.max_instances
     return replace(service, concurrency=service.concurrency * instances)
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
 
 
 class _Stalling:

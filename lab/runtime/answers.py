@@ -12,6 +12,7 @@ from lab.errors import InputError, LabError, MachineError
 from lab.model.workload import Scalar
 
 MAX_BODY_BYTES: Final = 8 << 20
+DRAINED_BYTES: Final = 4 * MAX_BODY_BYTES
 REQUEST_ID_HEADER: Final = "x-request-id"
 JSON_TYPE: Final = b"application/json"
 Headers = Sequence[tuple[bytes, bytes]]
@@ -74,26 +75,29 @@ def header(scope: Scope, name: bytes) -> bytes:
 
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:
-    """Raises Refused (413) as soon as the length is known to be over MAX_BODY_BYTES, and Gone when the client hangs up."""
+    """Raises Refused (413) for a body over MAX_BODY_BYTES, once it has come to its end or to DRAINED_BYTES: a client that still sends
+    would find its connection reset, and no answer. Raises Gone when the client hangs up."""
     length = header(scope, b"content-length")
-    if length.isdigit() and int(length) > MAX_BODY_BYTES:
+    if length.isdigit() and int(length) > DRAINED_BYTES:
         raise _too_large(f"{int(length)} bytes")
     first = await receive()
     _refuse_gone(first["type"])
     body: bytes = first.get("body", b"")
     if not first.get("more_body", False):
         return body
-    chunks, size = [body], len(body)
-    while True:
+    chunks, size, more = [body], len(body), True
+    while more and size <= DRAINED_BYTES:
         message = await receive()
         _refuse_gone(message["type"])
         chunk: bytes = message.get("body", b"")
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise _too_large("more")
-        chunks.append(chunk)
-        if not message.get("more_body", False):
-            return b"".join(chunks)
+        size, more = size + len(chunk), message.get("more_body", False)
+        if size <= MAX_BODY_BYTES:
+            chunks.append(chunk)
+        else:
+            chunks.clear()
+    if size > MAX_BODY_BYTES:
+        raise _too_large("more" if more else f"{size} bytes")
+    return b"".join(chunks)
 
 
 def _refuse_gone(kind: str) -> None:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from lab.contracts import BatchHandler, Handler
 from lab.model import Batching, Message
+from lab.runtime.outcome import outcome
 from lab.runtime.timing import CURRENT, Recorder
 
 A = TypeVar("A")
@@ -84,18 +85,18 @@ class Batcher:
         if not batch:
             return
         recorder, messages = Recorder(self._service), [w.message for w in batch]
-        outcome = await _outcome(self._in_thread(self._together, recorder, messages))
-        if isinstance(outcome, BaseException):
-            self._failed(f"{type(outcome).__name__}: {outcome}")
+        found = await outcome(self._in_thread(self._together, recorder, messages))
+        if isinstance(found, BaseException):
+            self._failed(f"{type(found).__name__}: {found}")
             await self._singly(batch)
             return
-        for waiting, result in zip(batch, outcome, strict=True):
+        for waiting, result in zip(batch, found, strict=True):
             self._finish(waiting, recorder, len(batch), result)
 
     async def _singly(self, batch: Sequence[_Waiting]) -> None:
         for waiting in batch:
             recorder = Recorder(self._service)
-            self._finish(waiting, recorder, 1, await _outcome(self._in_thread(self._alone, recorder, waiting.message)))
+            self._finish(waiting, recorder, 1, await outcome(self._in_thread(self._alone, recorder, waiting.message)))
 
     def _finish(self, waiting: _Waiting, recorder: Recorder, size: int, result: Message | BaseException) -> None:
         waiting.recorder.add(self._stage, "batch", waiting.since, recorder.began, units=size)
@@ -130,9 +131,3 @@ def _timed(stage: str, recorder: Recorder, function: Callable[[T], T], argument:
     finally:
         recorder.add(stage, "stage", began, perf_counter())
         CURRENT.reset(token)
-
-
-async def _outcome(work: Awaitable[T]) -> T | BaseException:
-    """Its result, or what it raised."""
-    (outcome,) = await asyncio.gather(work, return_exceptions=True)
-    return outcome

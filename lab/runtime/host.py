@@ -44,6 +44,7 @@ from lab.runtime.answers import (
     render,
 )
 from lab.runtime.config import FIELDS_HEADER, LIVE_PATH, READY_PATH, STAGES_PATH, ServiceConfig
+from lab.runtime.events import event, print_events
 from lab.runtime.openapi import document
 from lab.runtime.walk import Walker
 
@@ -102,7 +103,7 @@ def _url_fields(scope: Scope) -> Mapping[str, str]:
     return {**dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)), **in_path} if query else in_path
 
 
-def app(config: ServiceConfig, tools: Tools, workload: Workload | None = None, report: walk.Report = walk.print_event) -> Starlette:
+def app(config: ServiceConfig, tools: Tools, workload: Workload | None = None, report: walk.Report = print_events) -> Starlette:
     """Opens what the service's stages need at once; calls, batches and deferred work run within its lifespan."""
     workload = workload or registry.workload(config.topology.workload)
     topology, service = config.topology, config.topology.service(config.service)
@@ -138,7 +139,7 @@ def _caller(config: ServiceConfig, report: walk.Report) -> Caller | None:
     from lab.runtime.calls import AddressBook, Caller  # only here: a function that calls nobody starts without aiohttp
 
     def changed(url: str, state: str) -> None:
-        report(walk.event("circuit", config.service, {"target": url, "state": state}))
+        report(event("circuit", config.service, {"target": url, "state": state}))
 
     return Caller(edges, AddressBook(Path(config.addresses_path)), changed)
 

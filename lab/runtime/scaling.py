@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from itertools import count
 from typing import Final, TypeVar
 
-import msgspec
-
 from lab.contracts import Replicas
 from lab.errors import MachineError
 from lab.model import Event, Service
 from lab.runtime.answers import Gone, Refused
-from lab.runtime.config import EVENT_MARK
+from lab.runtime.events import event, print_events
+from lab.runtime.outcome import outcome
 from lab.runtime.pool import Action, Assign, Pool, Refuse, Start, Stop
 
 T = TypeVar("T")
@@ -32,12 +30,11 @@ class Events:
     def emit(self, kind: str, service: str, values: Mapping[str, str | int | float | bool | None]) -> None:
         if not self._waiting:
             asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
-        self._waiting.append(Event(at_s=time.monotonic(), clock="monotonic", kind=kind, service=service, values=values))
+        self._waiting.append(event(kind, service, values))
 
     def flush(self) -> None:
         events, self._waiting = self._waiting, []
-        sys.stdout.write("".join(f"{EVENT_MARK}{msgspec.json.encode(event).decode()}\n" for event in events))
-        sys.stdout.flush()
+        print_events(*events)
 
 
 class Function:
@@ -148,22 +145,22 @@ class Function:
 
     async def _start(self, number: int) -> None:
         began = time.monotonic()
-        outcome = await _outcome(self._in_thread(self._replicas.add, self.service.name))
+        found = await outcome(self._in_thread(self._replicas.add, self.service.name))
         now = time.monotonic()
         name = self.service.name
-        if isinstance(outcome, BaseException):
-            self.start_error = str(outcome) or type(outcome).__name__
+        if isinstance(found, BaseException):
+            self.start_error = str(found) or type(found).__name__
             self._events.emit("start_failed", name, {"error": self.start_error})
             self._do(self.pool.start_failed(number, now))
         else:
-            url, phases = outcome
+            url, phases = found
             self._events.emit("cold_start", name, {"duration_ms": round((now - began) * 1e3, 3), **phases})
             self._do(self.pool.started(number, url, now))
         await self._tell_change()
 
     async def _stop(self, instance: str) -> None:
-        outcome = await _outcome(self._in_thread(self._replicas.remove, self.service.name, instance))
-        values = {"error": str(outcome)} if isinstance(outcome, BaseException) else {}
+        found = await outcome(self._in_thread(self._replicas.remove, self.service.name, instance))
+        values = {"error": str(found)} if isinstance(found, BaseException) else {}
         self._events.emit("retired", self.service.name, values)
         self._do(self.pool.stopped(instance, time.monotonic()))
         await self._tell_change()
@@ -173,9 +170,9 @@ class Function:
         self._spawn(self._remove(instance))
 
     async def _remove(self, instance: str) -> None:
-        outcome = await _outcome(self._in_thread(self._replicas.remove, self.service.name, instance))
-        if isinstance(outcome, BaseException):
-            self._events.emit("remove_failed", self.service.name, {"instance": instance, "error": str(outcome)})
+        found = await outcome(self._in_thread(self._replicas.remove, self.service.name, instance))
+        if isinstance(found, BaseException):
+            self._events.emit("remove_failed", self.service.name, {"instance": instance, "error": str(found)})
         await self._tell_change()
 
     async def _tell_change(self) -> None:
@@ -198,9 +195,3 @@ class Function:
 
     def _in_thread(self, function: Callable[..., T], *arguments: str) -> Awaitable[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
-
-
-async def _outcome(work: Awaitable[T]) -> T | BaseException:
-    """Its result, or what it raised."""
-    (outcome,) = await asyncio.gather(work, return_exceptions=True)
-    return outcome

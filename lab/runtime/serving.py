@@ -40,8 +40,8 @@ def server_config(application: Callable[..., Any]) -> uvicorn.Config:
     return config
 
 
-class _Server(uvicorn.Server):
-    """Tells when it can answer."""
+class Server(uvicorn.Server):
+    """Calls `started` when it can answer."""
 
     def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
         super().__init__(config)
@@ -56,7 +56,7 @@ def run(application: Callable[..., Any], config: ServiceConfig, phases_ms: Mappi
     """Until SIGTERM or SIGINT; then it accepts no more, finishes what it has, and returns."""
     listener = _listen(config)
     port = listener.getsockname()[1]
-    server = _Server(server_config(application), lambda: _tell_ready(config.ready_fd, port, phases_ms))
+    server = Server(server_config(application), lambda: _tell_ready(config.ready_fd, port, phases_ms))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)  # uvicorn raises the signal once more when it is done; ending is then our own affair
     server.run(sockets=[listener])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,14 +10,13 @@ from itertools import groupby
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from lab.contracts import Handler, Handlers
 from lab.model import Event, Message, Service, Stage, Topology
 from lab.model.workload import Scalar
 from lab.runtime.answers import Refused
 from lab.runtime.batching import Batcher
-from lab.runtime.config import EVENT_MARK
+from lab.runtime.events import event
+from lab.runtime.outcome import outcome
 from lab.runtime.timing import CURRENT, Recorder
 
 if TYPE_CHECKING:
@@ -65,17 +62,6 @@ def _legs(stages: Sequence[str], service: Service, topology: Topology, batched: 
 
 
 Report = Callable[[Event], None]
-
-
-def print_event(event: Event) -> None:
-    """On standard output, where the provider looks for it."""
-    sys.stdout.write(EVENT_MARK + msgspec.json.encode(event).decode() + "\n")
-    sys.stdout.flush()
-
-
-def event(kind: str, service: str, values: Mapping[str, Scalar]) -> Event:
-    """Something that happened now, by time.monotonic of this machine."""
-    return Event(at_s=time.monotonic(), clock="monotonic", kind=kind, service=service, values=values)
 
 
 @dataclass(slots=True)
@@ -191,10 +177,10 @@ class Walker:
 
     async def _finish(self, legs: tuple[Leg, ...], message: Message, request_id: str) -> None:
         """Deferred stages: nobody waits for their answer, so a failure becomes an event."""
-        (outcome,) = await asyncio.gather(self._all(legs, message, request_id), return_exceptions=True)
-        if isinstance(outcome, BaseException):
+        found = await outcome(self._all(legs, message, request_id))
+        if isinstance(found, BaseException):
             stages = ",".join(stage for leg in legs for stage in leg.stages)
-            why = f"{type(outcome).__name__}: {outcome}"
+            why = f"{type(found).__name__}: {found}"
             self._tell("deferred_failed", {"stages": stages, "request": request_id, "error": why})
 
     async def _all(self, legs: tuple[Leg, ...], message: Message, request_id: str) -> None:

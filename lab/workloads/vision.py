@@ -9,6 +9,7 @@ than the preload.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 import time
@@ -63,7 +64,7 @@ class Workload:
     name = "vision"
     model_sizes: tuple[ModelSize, ...] = ("S", "M", "L")
     stages = (
-        Stage(name="ingest"),
+        Stage(name="ingest", stores=True),
         Stage(name="preprocess", after=("ingest",)),
         Stage(name="infer", after=("preprocess",), uses_model=True, batchable=True),
         Stage(name="record", after=("infer",), owns="results"),
@@ -195,7 +196,8 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG markers that
 
 
 def _ingest(tools: Tools) -> Handler:
-    """Keeps the original as uploads/<id>.jpg, once its header shows a JPEG within the limits; needs neither Pillow nor numpy."""
+    """Keeps the original as uploads/<id>-<its digest>.jpg (another photo under the same id replaces none), once its header shows a JPEG
+    within the limits; needs neither Pillow nor numpy."""
 
     def ingest(message: Message) -> Message:
         if len(message.body) > MAX_BYTES:
@@ -208,7 +210,8 @@ def _ingest(tools: Tools) -> Handler:
         id = str(message.fields.get("id") or uuid.uuid4().hex)
         if not _ID.fullmatch(id):
             raise InputError(f"id: found {id[:80]!r}, wanted letters, digits, - and _, 64 at most", "leave it out, and one is made")
-        tools.store.put(f"uploads/{id}.jpg", message.body, ACCEPTS)
+        digest = hashlib.sha256(message.body).hexdigest()[:12]
+        tools.store.put(f"uploads/{id}-{digest}.jpg", message.body, ACCEPTS)
         return Message(body=message.body, fields={"id": id})
 
     return ingest
@@ -278,9 +281,10 @@ def _results(database: Database) -> Mapping[str, Handler]:
         return Message(fields=made) if kept else review(message)
 
     def review(message: Message) -> Message:
-        rows = database.execute(f"SELECT {_COLUMNS} FROM results WHERE id = %s", (message.fields["id"],))
+        id = str(message.fields["id"])
+        rows = database.execute(f"SELECT {_COLUMNS} FROM results WHERE id = %s", (id,)) if _ID.fullmatch(id) else []
         if not rows:
-            raise KeyError(message.fields["id"])
+            raise KeyError(id)
         return Message(fields=dict(zip(_COLUMNS.split(", "), rows[0], strict=True)))
 
     def listing(message: Message) -> Message:

@@ -17,12 +17,14 @@ import psycopg
 import pytest
 
 from lab import registry, spawn
-from lab.contracts import Endpoint
+from lab.contracts import Deployment, Endpoint
 from lab.errors import MachineError
 from lab.model import Budget, Shape, Topology
 from lab.providers.embedded import Provider, gateway, object_store, ports, postgres, programs
-from lab.providers.embedded.layout import SOCKET_PATH_LIMIT, Layout, own_folder
-from lab.runtime.config import DatabaseAddress
+from lab.providers.embedded.control import Client, DeployRequest
+from lab.providers.embedded.layout import SOCKET_PATH_LIMIT, Layout, own_folder, write_secret
+from lab.runtime.answers import MAX_BODY_BYTES
+from lab.runtime.config import DatabaseAddress, ModelAddress
 from lab.runtime.stores import PostgresDatabase, S3Store
 from lab.settings import Settings
 from lab.spawn import Record
@@ -285,6 +287,11 @@ def test_a_guessed_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
         own_folder(tmp_path / "link", 0o700)
 
 
+def test_a_secret_that_cannot_be_written_is_the_machines_fault(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match=r"cannot write .*missing/secret: No such file"):
+        write_secret(tmp_path / "missing" / "secret", "text")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root must give Postgres another uid")
 def test_postgres_gets_a_copy_where_its_uid_cannot_reach_ours(layout: Layout, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a container whose checkout lies below /root."""
@@ -349,12 +356,50 @@ def test_architecture_and_platform_sit_on_their_cores(standing: Provider, shared
     standing.retire("c-1")
 
 
-def test_a_fresh_bucket_and_schemas_for_each_deployment_and_none_after(standing: Provider, shared: Settings) -> None:
-    store, database = stores(shared, standing.endpoints())
+def vision() -> Topology:
     workload, placing = registry.workload("vision"), registry.architecture("three_tier")
     shape = Shape(name="vision", model_size="S", stages=workload.stages, operations=workload.operations)
-    topology = placing.place(shape, Budget(), placing.Options())
-    made = standing.deploy(topology, "c-1", seed=1)
+    return placing.place(shape, Budget(), placing.Options())
+
+
+def test_a_body_over_the_limit_gets_its_answer_through_the_gateway(standing: Provider) -> None:
+    made = standing.deploy(noop("three_tier"), "c-1", seed=1)
+    request = replace(registry.workload("noop").payload(1, 0, "classify"), body=b"x" * (2 * MAX_BODY_BYTES))
+    assert ask(made.url, request).status == 413
+
+
+def test_what_the_store_has_against_a_deployment_is_told(standing: Provider, shared: Settings) -> None:
+    store, database = stores(shared, standing.endpoints())
+    database.close()
+    store.make_bucket("d-c-1", {})
+    with pytest.raises(MachineError, match=r"did not make bucket d-c-1: .*BucketAlready"):
+        standing.deploy(vision(), "c-1", seed=1)
+    standing.deploy(noop("three_tier"), "c-1", seed=1)
+
+
+def test_a_bug_of_the_supervisor_is_told_and_its_log_says_where(standing: Provider) -> None:
+    request = DeployRequest(
+        topology=vision(),
+        deployment="c-1",
+        seed=1,
+        operations=(),
+        project=".",
+        model=ModelAddress(key="m", sha256=""),
+        model_path="/no/file",
+    )
+    with pytest.raises(MachineError, match=r"the supervisor failed at 'deploy': FileNotFoundError: .*/no/file") as told:
+        Client(standing._layout.control).call("deploy", request, Deployment)
+    assert "`lab logs supervisor`" in told.value.hint
+    assert standing.find() is not None
+    limit = deadline()
+    while not any("Traceback" in line for line in standing.logs("supervisor")):
+        assert time.monotonic() < limit
+
+
+def test_a_fresh_bucket_and_schemas_for_each_deployment_and_none_after(standing: Provider, shared: Settings) -> None:
+    store, database = stores(shared, standing.endpoints())
+    workload = registry.workload("vision")
+    made = standing.deploy(vision(), "c-1", seed=1)
     request = workload.payload(1, 0, "classify")
     assert workload.check(request, ask(made.url, request)) in (True, False)
     keys = S3Store(store.address("d-c-1")).keys()

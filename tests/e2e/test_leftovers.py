@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +15,9 @@ import psutil
 import pytest
 
 from lab import registry, spawn
+from lab.errors import MachineError
 from lab.model import Budget, Shape
-from lab.providers.embedded import Provider, postgres
+from lab.providers.embedded import Provider, leftovers, postgres
 from lab.providers.embedded.layout import Layout
 from lab.settings import Settings
 from lab.spawn import Command, Process, Record
@@ -167,6 +170,9 @@ def test_a_lab_whose_owner_is_killed_ends_by_itself(scene: Scene, tmp_path: Path
     assert scene.provider.find() is not None
     running.psutil.kill()
     wait_for(lambda: spawn.of_lab(scene.settings.state) == [], "the Lab's own end")
+    layout = scene.layout
+    assert [p for p in (layout.state, layout.run, layout.outside, layout.short_run) if p.exists()] == [], "nobody else will delete its data"
+    assert unused_memory() <= scene.before
     assert scene.provider.find() is None
     scene.destroy()
 
@@ -202,6 +208,37 @@ def test_sigterm_of_the_supervisor_is_an_orderly_end(scene: Scene) -> None:
     wait_for(lambda: spawn.of_lab(scene.settings.state) == [], "the end of the Lab")
     assert "database system is shut down" in scene.layout.log("database").read_text()
     scene.destroy()
+
+
+@pytest.mark.parametrize("verb", ["destroy", "down"])
+def test_a_folder_that_is_no_lab_is_left_alone(scene: Scene, verb: str) -> None:
+    """`name` and `home` may be any: a home of "/" with the name "home" is a folder full of somebody's work."""
+    state = scene.settings.state
+    (state / "run").mkdir(parents=True)
+    (state / "work.txt").write_text("mine")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(state / "run" / "own.sock"))
+    getattr(scene.provider, verb)()
+    with pytest.raises(MachineError, match="is not a Lab"):
+        scene.provider.up()
+    assert leftovers.erase(scene.layout) == ()
+    assert {str(p.relative_to(state)) for p in state.rglob("*")} == {"work.txt", "run", "run/own.sock"}
+
+
+@pytest.mark.parametrize("known_by", ["lab", "owner.json", "processes.jsonl"])
+def test_a_lab_is_known_by_its_mark_or_by_what_older_versions_wrote(scene: Scene, known_by: str) -> None:
+    state = scene.settings.state
+    (state / "data").mkdir(parents=True)
+    (state / known_by).touch()
+    assert f"folder {state}" in scene.destroy()
+
+
+def test_a_lab_that_another_command_deletes_meanwhile_is_nobodys_error(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.layout.make()
+    monkeypatch.setattr(Layout, "known", lambda _: True)
+    shutil.rmtree(scene.layout.state)
+    scene.provider.down()
+    assert not scene.layout.state.exists()
 
 
 def test_a_lab_whose_folder_is_deleted_ends_by_itself(scene: Scene) -> None:

@@ -11,36 +11,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import uvicorn
 from starlette.applications import Starlette
 
 from lab.contracts import Handler, Handlers, Tools
 from lab.model import Batching, Edge, Event, Message, Operation, Request, Response, Service, Stage, Topology
 from lab.runtime.config import ServiceConfig
 from lab.runtime.host import app
-from lab.runtime.serving import server_config
+from lab.runtime.serving import Server, server_config
 from lab.runtime.stores import MemoryStore, SqliteDatabase
 
 LIMIT_S = 20.0
 
 
-class _Server(uvicorn.Server):
-    ready: threading.Event
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-
 @contextmanager
 def serving(application: Starlette) -> Iterator[str]:
     """Its URL; when the block is left the server has stopped."""
-    server = _Server(server_config(application))
-    server.ready = threading.Event()
+    ready = threading.Event()
+    server = Server(server_config(application), ready.set)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
-        assert server.ready.wait(LIMIT_S), "the application did not start"
+        assert ready.wait(LIMIT_S), "the application did not start"
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,30 @@ def placed(architecture: str) -> Topology:
     return module.place(shape, Budget(), module.Options())
 
 
+def test_its_files_are_in_the_labs_folder_where_clean_finds_them(tmp_path: Path) -> None:
+    """Those of a process that was killed too."""
+    settings = Settings(provider="fake", home=str(tmp_path))
+    made = Provider(settings)
+    made.up()
+    made.deploy(placed("three_tier"), "d", 1)
+    assert list(settings.state.glob("**/addresses.json"))
+    copied = shutil.copytree(settings.state, tmp_path / "killed")
+    assert made.destroy() == ("deployment d", f"folder {settings.state}")
+    assert not settings.state.exists()
+    assert Provider(Settings(provider="fake", home=str(tmp_path), name="killed")).destroy() == (f"folder {copied}",)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_no_lab_stays(tmp_path: Path) -> None:
+    settings = Settings(provider="fake", home=str(tmp_path))
+    (settings.state / "fake").mkdir(parents=True)
+    (settings.state / "fake" / "work.txt").touch()
+    made = Provider(settings)
+    made.up()
+    assert made.destroy() == ()
+    assert (settings.state / "fake" / "work.txt").is_file()
+
+
 def test_the_lab_is_shared_by_name(provider: Provider, tmp_path: Path) -> None:
     same = Provider(Settings(provider="fake", home=str(tmp_path)))
     other = Provider(Settings(provider="fake", home=str(tmp_path), name="other"))
@@ -59,7 +84,7 @@ def test_deployments_do_not_disturb_each_other_and_ports_close(provider: Provide
     assert {u.service for u in provider.usage()} == {"app", "model"}
     assert all(u.cpu_s is None and u.memory_mib is None for u in provider.usage()), "what is not measured is not zero"
     assert provider.events("a")[-1].kind == "retired"
-    assert provider.destroy() == ("deployment b",) and provider.destroy() == ()
+    assert provider.destroy()[0] == "deployment b" and provider.destroy() == ()
 
 
 def test_scripted_failures_leave_nothing(provider: Provider) -> None:

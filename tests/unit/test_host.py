@@ -14,7 +14,7 @@ import pytest
 from lab.contracts import Handlers
 from lab.errors import InputError, MachineError
 from lab.model import Batching, Edge, Event, Message, Service
-from lab.runtime.answers import MAX_BODY_BYTES
+from lab.runtime.answers import DRAINED_BYTES, MAX_BODY_BYTES
 from lab.runtime.config import FIELDS_HEADER
 from lab.runtime.host import app
 from lab.runtime.timing import parse
@@ -129,6 +129,12 @@ def test_a_body_over_the_limit_is_refused_before_it_is_sent() -> None:
         connection.close()
 
 
+def test_who_sends_too_much_without_looking_still_gets_the_answer() -> None:
+    with chain({"echo": echo}) as url:
+        answer = ask(url, "POST", "/v1/things/1", b"x" * (2 * MAX_BODY_BYTES))
+    assert answer.status == 413 and f"{2 * MAX_BODY_BYTES} bytes" in error_of(answer)["error"]
+
+
 def test_a_body_of_unknown_length_is_read_to_the_limit_only() -> None:
     sent = 0
 
@@ -146,7 +152,7 @@ def test_a_body_of_unknown_length_is_read_to_the_limit_only() -> None:
         except (BrokenPipeError, ConnectionResetError):
             pass  # it closed while we were sending: refused just the same
         connection.close()
-        assert sent < 5 * MAX_BODY_BYTES
+        assert sent < 2 * DRAINED_BYTES
         assert ask(url, "POST", "/v1/things/1", b"x" * MAX_BODY_BYTES).status == 200
 
 

@@ -121,6 +121,27 @@ def test_user_switches_uid_and_gid_and_drops_groups(state: Path) -> None:
     assert spawn.tail(command.log, 3) == ["65534", "65534", "65534"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(not Path("/proc/self/environ").is_file(), reason="this system does not show environments")
+def test_another_user_sees_none_of_our_secrets(state: Path, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3_SECRET_KEY", "ours")
+    command = Command(
+        argv=["/bin/sh", "-c", "echo ready; sleep 60"], service="other", log=state / "log", cwd=Path("/"), user=65534, env={"GIVEN": "1"}
+    )
+    process = spawn.start(command, record)
+    try:
+        wait_for(lambda: said(process, "ready"))
+        names = {line.partition(b"=")[0].decode() for line in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0") if line}
+        assert {"GIVEN", "LAB_ID", "PATH"} <= names <= {"GIVEN", *spawn.FOR_ANYONE}
+    finally:
+        process.stop(0)
+    shown = ["/bin/sh", "-c", "tr '\\0' '\\n' < /proc/self/environ"]
+    monkeypatch.setenv("LAB_ID", record.lab_id)
+    assert record.lab_id in spawn.capture(shown, timeout_s=DEADLINE_S, cwd=Path("/"), user=65534).output, "of_lab finds it by its tag"
+    assert "S3_SECRET_KEY" not in spawn.capture(shown, timeout_s=DEADLINE_S, cwd=Path("/"), user=65534).output
+    assert "S3_SECRET_KEY=ours" in spawn.capture(shown, timeout_s=DEADLINE_S, cwd=Path("/")).output
+
+
 def test_stop_is_grace_first(state: Path) -> None:
     code = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print('ready', flush=True); time.sleep(60)"
     process = spawn.start(python(state, code))

@@ -126,11 +126,23 @@ def test_the_original_is_kept_and_the_same_id_gives_the_first_answer_again() -> 
     first = service.walk("classify", Message(body=photo(index=1), fields={"id": "mine"}))
     again = service.walk("classify", Message(body=photo(index=2), fields={"id": "mine"}))
     assert first.fields == again.fields and first.fields["id"] == "mine"
-    assert service.store.keys() == ["uploads/mine.jpg"]
-    assert service.store.get("uploads/mine.jpg")[:2] == b"\xff\xd8"
+    kept = service.store.keys()
+    assert [key[: len("uploads/mine-")] for key in kept] == ["uploads/mine-"] * 2
+    assert {service.store.get(key) for key in kept} == {photo(index=1), photo(index=2)}, "the acknowledged photo is still there"
+    service.walk("classify", Message(body=photo(index=1), fields={"id": "mine"}))
+    assert service.store.keys() == kept
     made = service.walk("classify", Message(body=photo(index=1)))
     assert made.fields["id"] != "mine"
     assert sum(json.loads(service.walk("counts", Message()).body)["counts"].values()) == 2
+
+
+@pytest.mark.parametrize("id", ["none", "\0", "a/b", "ä", "x" * 65])
+def test_a_result_that_there_cannot_be_is_not_there_and_the_database_is_not_asked(id: str) -> None:
+    """Postgres refuses text with a zero byte."""
+    service = Service()
+    service.database.execute("INSERT INTO results VALUES (%s, 1, 1, 'm', 1)", [id] if id != "none" else ["other"])
+    with pytest.raises(KeyError):
+        service.walk("result", Message(fields={"id": id}))
 
 
 def _jpeg(width: int, height: int, **options: object) -> bytes:

@@ -51,12 +51,12 @@ class Provider:
     # ---- the Lab -------------------------------------------------------------------------------------------------------
 
     def up(self, report: Callable[[str], None] = lambda _: None, *, owner_pid: int | None = None) -> tuple[Endpoint, ...]:
-        """With `owner_pid` the Lab ends by itself when that process has ended."""
         from lab.providers.embedded import launch
+        from lab.providers.embedded.lock import locked
 
         self.prepare()
         self._layout.make()
-        with launch.locked(self._layout, self._settings.start_timeout_s, report):
+        with locked(self._layout, self._settings.start_timeout_s, report):
             standing = self._standing()
             if standing is None:
                 launch.supervisor(self._settings, self._layout, report, owner_pid)
@@ -72,19 +72,30 @@ class Provider:
         return self._wanted_standing().endpoints
 
     def down(self) -> None:
-        from lab.providers.embedded import launch
+        from contextlib import suppress
 
-        if self._layout.state.is_dir():
-            with launch.locked(self._layout, self._settings.start_timeout_s):
+        from lab.providers.embedded import launch
+        from lab.providers.embedded.lock import Deleted, locked
+
+        if self._layout.known():
+            with suppress(Deleted), locked(self._layout, self._settings.start_timeout_s):
                 launch.end(self._layout, keep_data=True)
 
     def destroy(self) -> tuple[str, ...]:
-        from lab.providers.embedded import launch, leftovers
+        """A folder that is no Lab is left alone; without a folder, what a deleted Lab left elsewhere is removed."""
+        from contextlib import suppress
 
-        if not self._layout.state.is_dir():
-            return leftovers.sweep(self._layout, grace_s=0) + leftovers.erase(self._layout)
-        with launch.locked(self._layout, self._settings.start_timeout_s):
-            return launch.end(self._layout, keep_data=False) + leftovers.erase(self._layout)
+        from lab import ownership
+        from lab.providers.embedded import launch, leftovers
+        from lab.providers.embedded.lock import Deleted, locked
+
+        if self._layout.known():
+            with suppress(Deleted), locked(self._layout, self._settings.start_timeout_s):
+                ownership.mark(self._layout.state)  # one of an older version is known by files that go first
+                return launch.end(self._layout, keep_data=False) + leftovers.erase(self._layout)
+        if self._layout.state.exists():
+            return ()
+        return leftovers.sweep(self._layout, grace_s=0) + leftovers.erase(self._layout)
 
     # ---- deployments ---------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-TOPOLOGY = Path("/sys/devices/system/cpu")
+from lab import environment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,23 +27,9 @@ class Cores:
         return "affinity" if self.system else "none"
 
 
-def physical(allowed: frozenset[int], topology: Path = TOPOLOGY) -> list[tuple[int, ...]]:
-    """The CPU numbers that we may use, grouped by the physical core that they are threads of; a CPU of which nothing is said is a core."""
-    groups: set[tuple[int, ...]] = set()
-    for cpu in allowed:
-        listed = topology / f"cpu{cpu}" / "topology" / "thread_siblings_list"
-        siblings = _numbers(listed.read_text()) if listed.is_file() else {cpu}
-        groups.add(tuple(sorted(siblings & allowed | {cpu})))
-    return sorted(groups)
-
-
-def _numbers(text: str) -> set[int]:
-    """ "0,4-5" -> {0, 4, 5}"""
-    found: set[int] = set()
-    for part in text.strip().split(","):
-        first, _, last = part.partition("-")
-        found |= set(range(int(first), int(last or first) + 1))
-    return found
+def physical(allowed: frozenset[int], topology: Path = environment.TOPOLOGY) -> list[tuple[int, ...]]:
+    """The CPU numbers that we may use, grouped by the physical core that they are threads of."""
+    return sorted({tuple(sorted(group)) for group in environment.physical_cores(allowed, topology).values()})
 
 
 def share(groups: list[tuple[int, ...]], cpus: float) -> Cores:

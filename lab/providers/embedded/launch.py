@@ -1,14 +1,13 @@
-"""Begins and ends a Lab's supervisor, one caller at a time."""
+"""Begins and ends a Lab's supervisor; the caller holds the lock."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 import psutil
@@ -25,35 +24,6 @@ from lab.spawn import Command, Process, Record, new_lab_id, running, start
 END_S = 20.0
 MARGIN_S = 10.0
 POLL_S = 0.05
-
-
-@contextlib.contextmanager
-def locked(layout: Layout, timeout_s: float, report: Callable[[str], None] = lambda _: None) -> Iterator[None]:
-    """`up`, `down` and `destroy` of one Lab wait for each other; a killed holder lets go. Raises MachineError after `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
-    waits = False
-    while True:
-        with layout.lock.open("a") as file:
-            if _try(file.fileno(), layout):
-                yield
-                return
-        if not waits:
-            report("waiting for another `lab up`, `down` or `clean` of this Lab")
-        waits = True
-        if time.monotonic() > deadline:
-            raise MachineError(
-                f"another command works on this Lab since more than {timeout_s:.0f} s", f"wait for it; it holds {layout.lock}"
-            )
-        time.sleep(POLL_S)
-
-
-def _try(descriptor: int, layout: Layout) -> bool:
-    """Whether we hold it now, and it is still the Lab's: `destroy` deletes it while it holds it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(descriptor), layout.lock.stat())
-    except (BlockingIOError, FileNotFoundError):
-        return False
 
 
 def supervisor(settings: Settings, layout: Layout, report: Callable[[str], None], owner_pid: int | None) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
 import shutil
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import ownership
 from lab.errors import MachineError
 from lab.spawn import lab_key
 
@@ -73,17 +76,21 @@ class Layout:
     def log(self, service: str) -> Path:
         return self.logs / f"{service}.log"
 
+    def known(self) -> bool:
+        """Whether `state` is a Lab's: by its mark, or (of an older version) by its owner or its record. Nothing else is ever changed."""
+        return ownership.is_lab(self.state) or (self.state / "owner.json").is_file() or self.processes.is_file()
+
     def make(self) -> None:
-        """Every folder, ours alone; `state` itself may be passed through, since Postgres may run as another uid below it."""
-        try:
-            for folder in (self.state, self.data):
-                own_folder(folder, 0o711 if os.geteuid() == 0 else 0o700)
-            for folder in (self.logs, self.credentials, self.state / "deployments", self.run):
-                own_folder(folder, 0o700)
-        except OSError as error:
-            raise MachineError(
-                f"cannot use {self.state}: {error}", "set `home` to a folder that you may write, or free some space"
-            ) from error
+        """Marks it as a Lab's, then makes every folder, ours alone; `state` itself may be passed through, since Postgres may run as
+        another uid below it. Refuses a folder that holds something else."""
+        if self.state.is_dir() and not self.known() and {p.name for p in self.state.iterdir()} - {self.lock.name}:
+            raise MachineError(f"{self.state} is not a Lab: it holds other files", "set another `home` or `name`")
+        passable = 0o711 if os.geteuid() == 0 else 0o700
+        own_folder(self.state, passable)
+        ownership.mark(self.state)
+        own_folder(self.data, passable)
+        for folder in (self.logs, self.credentials, self.state / "deployments", self.run):
+            own_folder(folder, 0o700)
 
     def secret(self, name: str, user_field: str, secret_field: str, user: str) -> Path:
         """The 0600 file with these two values; the secret is random and stays as long as the data."""
@@ -95,11 +102,12 @@ class Layout:
 
 def own_folder(folder: Path, mode: int) -> None:
     """Makes it, and refuses one that belongs to somebody else or is a link: names below /tmp can be guessed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise MachineError(f"{folder} is not a folder of our own (uid {found.st_uid})", "remove it, or set another `name`")
-    folder.chmod(mode)
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise MachineError(f"{folder} is not a folder of our own (uid {found.st_uid})", "remove it, or set another `name`")
+        folder.chmod(mode)
 
 
 def remove_tree(folder: Path) -> bool:
@@ -112,12 +120,22 @@ def remove_tree(folder: Path) -> bool:
 
 def write_secret(path: Path, text: str, uid: int | None = None) -> None:
     """0600 from its first byte."""
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    if uid is not None:
-        os.chown(path, uid, uid)
+    with _writing(path):
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        if uid is not None:
+            os.chown(path, uid, uid)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        hint = "set `home` to a folder that you may write, or free some space"
+        raise MachineError(f"cannot write {path}: {error.strerror}", hint) from error
 
 
 def reachable(path: Path) -> bool:

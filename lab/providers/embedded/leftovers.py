@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from lab import spawn
+from lab import ownership, spawn
 from lab.providers.embedded import postgres
 from lab.providers.embedded.layout import Layout, remove_tree
 from lab.spawn import Record
@@ -31,9 +31,20 @@ def sweep(layout: Layout, grace_s: float) -> tuple[str, ...]:
 
 
 def erase(layout: Layout) -> tuple[str, ...]:
-    """The Lab's folders, wherever they are."""
-    folders = dict.fromkeys((layout.state, layout.run, layout.short_run, layout.outside))
-    return tuple(f"folder {folder}" for folder in folders if remove_tree(folder))
+    """The Lab's folders, wherever they are; nothing where `state` is something else. The mark goes last, so that a Lab that was erased by
+    half is still known."""
+    removed = [f"folder {folder}" for folder in (layout.short_run, layout.outside) if remove_tree(folder)]
+    if layout.known() and not layout.state.is_symlink():
+        ownership.mark(layout.state)
+        last = (layout.lock.name, ownership.MARKER)
+        for path in layout.state.iterdir():
+            if path.name not in last and not remove_tree(path):
+                path.unlink()
+        for name in last:
+            (layout.state / name).unlink(missing_ok=True)
+        layout.state.rmdir()
+        removed.insert(0, f"folder {layout.state}")
+    return tuple(removed)
 
 
 def _stray_postgres(layout: Layout) -> Iterator[psutil.Process]:

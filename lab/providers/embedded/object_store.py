@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SERVICE = "object_store"
 PROBE_BUCKET = "lab-ready"
+WHY = "`lab logs object_store` shows why"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,29 +44,44 @@ class Store:
 
     def make_bucket(self, bucket: str, objects: Mapping[str, bytes]) -> None:
         client = self.client()
-        client.make_bucket(bucket_name=bucket)
-        for key, data in objects.items():
-            client.put_object(bucket_name=bucket, object_name=key, data=io.BytesIO(data), length=len(data))
+        with _asking(f"make bucket {bucket}"):
+            client.make_bucket(bucket_name=bucket)
+            for key, data in objects.items():
+                client.put_object(bucket_name=bucket, object_name=key, data=io.BytesIO(data), length=len(data))
 
     def remove_bucket(self, bucket: str) -> None:
         """With all its objects; fine if it is not there."""
-        from minio.deleteobjects import DeleteObject
-        from minio.error import S3Error
+        with _asking(f"remove bucket {bucket}"):
+            _remove_bucket(self.client(), bucket)
 
-        client = self.client()
-        try:
-            client.remove_bucket(bucket_name=bucket)  # SeaweedFS drops the contents with it
-        except S3Error as error:
-            if error.code == "NoSuchBucket":
-                return
-            if error.code != "BucketNotEmpty":
-                raise MachineError(f"cannot remove bucket {bucket}: {error.code}", "`lab logs object_store` shows why") from error
-            names = (DeleteObject(str(o.object_name)) for o in client.list_objects(bucket_name=bucket, recursive=True))
-            for failed in client.remove_objects(bucket_name=bucket, delete_object_list=names):
-                raise MachineError(
-                    f"cannot delete {failed.name} in bucket {bucket}: {failed.message}", "`lab logs object_store` shows why"
-                ) from error
-            client.remove_bucket(bucket_name=bucket)
+
+def _remove_bucket(client: Minio, bucket: str) -> None:
+    from minio.deleteobjects import DeleteObject
+    from minio.error import S3Error
+
+    try:
+        client.remove_bucket(bucket_name=bucket)  # SeaweedFS drops the contents with it
+    except S3Error as error:
+        if error.code == "NoSuchBucket":
+            return
+        if error.code != "BucketNotEmpty":
+            raise
+        names = (DeleteObject(str(o.object_name)) for o in client.list_objects(bucket_name=bucket, recursive=True))
+        for failed in client.remove_objects(bucket_name=bucket, delete_object_list=names):
+            raise MachineError(f"cannot delete {failed.name} in bucket {bucket}: {failed.message}", WHY) from error
+        client.remove_bucket(bucket_name=bucket)
+
+
+@contextlib.contextmanager
+def _asking(what: str) -> Iterator[None]:
+    """Raises MachineError for whatever the store or the way to it has against `what`."""
+    from minio.error import MinioException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except (MinioException, HTTPError) as error:
+        raise MachineError(f"the object store did not {what}: {error}", WHY) from error
 
 
 def _client(url: str, secret: Path) -> Minio:
@@ -92,7 +109,8 @@ def run(setting: str, layout: Layout, record: Record, deadline: float) -> Store:
         write_secret(secret, json.dumps({"access_key": os.environ["S3_ACCESS_KEY"], "secret_key": os.environ["S3_SECRET_KEY"]}))
         kind, url, version = "s3", setting, ""
         _probe(url, secret)
-        _client(url, secret).remove_object(bucket_name=PROBE_BUCKET, object_name="ready")
+        with _asking("delete an object"):
+            _client(url, secret).remove_object(bucket_name=PROBE_BUCKET, object_name="ready")
     else:
         secret = layout.secret(SERVICE, "access_key", "secret_key", "lab")
         kind, serve, version = {

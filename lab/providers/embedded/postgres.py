@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lab.contracts import Endpoint
 from lab.errors import MachineError
@@ -18,6 +20,9 @@ from lab.providers.embedded import ports, programs
 from lab.providers.embedded.layout import UNPRIVILEGED_UID, Layout, credentials, own_folder, reachable, remove_tree, write_secret
 from lab.runtime.config import DatabaseAddress
 from lab.spawn import Command, Process, Record, capture, start
+
+if TYPE_CHECKING:
+    import psycopg
 
 SERVICE = "database"
 USER = "lab"
@@ -43,26 +48,31 @@ class Database:
 
     def drop_schemas(self, prefix: str) -> None:
         """All schemas called <prefix>_..., with what is in them."""
-        import psycopg
         from psycopg.sql import SQL, Identifier
 
-        with psycopg.connect(self._conninfo(), autocommit=True) as connection:
+        with self._connected() as connection:
             names = [str(row[0]) for row in connection.execute("SELECT nspname FROM pg_namespace")]
             for name in names:
                 if name.startswith(f"{prefix}_"):
                     connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(name)))
 
     def check(self) -> None:
-        """Raises psycopg.Error unless the server answers with our credentials."""
+        """Raises MachineError unless the server answers with our credentials."""
+        with self._connected():
+            pass
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[psycopg.Connection]:
         import psycopg
-
-        psycopg.connect(self._conninfo()).close()
-
-    def _conninfo(self) -> str:
         from psycopg.conninfo import make_conninfo
 
         a = self.address
-        return make_conninfo(host=a.host, port=a.port, dbname=a.name, connect_timeout=5, **credentials(Path(a.credentials_path)))
+        to = make_conninfo(host=a.host, port=a.port, dbname=a.name, connect_timeout=5, **credentials(Path(a.credentials_path)))
+        try:
+            with psycopg.connect(to, autocommit=True) as connection:
+                yield connection
+        except psycopg.Error as error:
+            raise MachineError(f"the database refuses: {error}", "`lab logs database` shows why") from error
 
 
 def uid() -> int | None:

@@ -22,10 +22,11 @@ from lab import spawn
 from lab.contracts import Deployment
 from lab.errors import InputError, LabError, MachineError
 from lab.model import Budget
-from lab.providers.embedded import control, cores, deployments, platform
+from lab.providers.embedded import control, cores, deployments, leftovers, platform
 from lab.providers.embedded.control import Added, Answer, Call, Failure, Nothing, Standing, Urls, Usages
 from lab.providers.embedded.deployments import Deployed
 from lab.providers.embedded.layout import Layout
+from lab.providers.embedded.lock import locked
 from lab.rundir import decode
 from lab.settings import Settings
 from lab.spawn import Record
@@ -79,12 +80,13 @@ class Supervisor:
 
     def watch(self) -> None:
         """Until told to end, or the owner has ended, or the Lab's folder is gone."""
-        owner = self.config.owner_pid
         while not self.over.wait(WATCH_S):
-            if owner is not None and spawn.running(owner, self.config.owner_created) is None:
+            if self.orphaned() or not self.layout.control.exists():
                 return
-            if not self.layout.control.exists():
-                return
+
+    def orphaned(self) -> bool:
+        owner = self.config.owner_pid
+        return owner is not None and spawn.running(owner, self.config.owner_created) is None
 
     def stop(self) -> None:
         """Everything, whatever state it is in; the last word belongs to the search by tag."""
@@ -97,6 +99,12 @@ class Supervisor:
         if standing is not None:
             standing.stop(grace_s)
         spawn.end(spawn.of_lab(self.layout.state), grace_s)
+
+    def erase(self) -> None:
+        """After the stop, for an owner that cannot do it any more. A command that is at work on the Lab decides itself what stays."""
+        with contextlib.suppress(MachineError), locked(self.layout, timeout_s=0):
+            leftovers.sweep(self.layout, grace_s=0)
+            leftovers.erase(self.layout)
 
     # ---- verbs ---------------------------------------------------------------------------------------------------------
 
@@ -194,25 +202,32 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 class _Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
-        answer = _answer(cast(_Server, self.server).supervisor, self.rfile.readline())
+        verb = "read"
+        try:
+            verb, request = _request(self.rfile.readline())
+            result = getattr(cast(_Server, self.server).supervisor, verb)(request)
+            self._send(Answer(result=msgspec.Raw(msgspec.json.encode(result))))
+        except LabError as error:
+            self._send(Answer(failure=Failure.of(error)))
+        except Exception as error:  # the server writes the traceback to our log
+            what = f"the supervisor failed at {verb!r}: {type(error).__name__}: {error}"
+            self._send(Answer(failure=Failure(kind="MachineError", what=what, hint="`lab logs supervisor` shows where")))
+            raise
+
+    def _send(self, answer: Answer) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # whoever asked is gone
             self.wfile.write(msgspec.json.encode(answer) + b"\n")
 
 
-def _answer(supervisor: Supervisor, line: bytes) -> Answer:
+def _request(line: bytes) -> tuple[str, object]:
+    """The verb and its typed request."""
     try:
         call = msgspec.json.decode(line, type=Call)
         if call.verb not in control.REQUESTS:
             raise InputError(f"the supervisor knows no verb {call.verb!r}", f"it knows {', '.join(control.REQUESTS)}")
-        request: object = msgspec.json.decode(call.request, type=control.REQUESTS[call.verb])
-        result = getattr(supervisor, call.verb)(request)
-    except LabError as error:
-        return Answer(failure=Failure.of(error))
+        return call.verb, msgspec.json.decode(call.request, type=control.REQUESTS[call.verb])
     except msgspec.DecodeError as error:
-        return Answer(
-            failure=Failure(kind="InputError", what=f"the supervisor cannot read the request: {error}", hint="is it of another version?")
-        )
-    return Answer(result=msgspec.Raw(msgspec.json.encode(result)))
+        raise InputError(f"the supervisor cannot read the request: {error}", "is it of another version?") from error
 
 
 class _Terminated(BaseException):
@@ -243,8 +258,12 @@ def serve(config: SupervisorConfig, layout: Layout) -> int:
         except (_Terminated, BrokenPipeError):
             return 0
         finally:
+            orphaned = supervisor.orphaned()
+            supervisor.keep_data &= not orphaned
             supervisor.stop()
             layout.control.unlink(missing_ok=True)
+            if orphaned:
+                supervisor.erase()
     return 0
 
 
