@@ -113,12 +113,12 @@ def _never(cheap: str, dear: str, first: int) -> str:
 
 
 def rate(at: Stat) -> str:
-    """'4.1 requests/s (3.5-4.8)'; an open end is said in words."""
+    """'4.1 requests/s (3.5–4.8)'; an open end is said in words."""
     return f"{at.value:.3g} {UNIT}{f' ({span(at)})' if at.low is not None or at.high is not None else ''}"
 
 
 def span(at: Stat) -> str:
     if at.low is not None and at.high is not None:
-        return f"{at.low:.3g}-{at.high:.3g}"
+        return f"{at.low:.3g}–{at.high:.3g}"
     low = f"{at.low:.3g}" if at.low is not None else f"under {LOWEST_PER_S:g}"
     return f"{low} to {f'{at.high:.3g}' if at.high is not None else f'over {HIGHEST_PER_S:g}'}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, exp
 
@@ -22,7 +22,8 @@ Position = Mapping[str, float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Passes:
-    """How often one request meets each term, and the local mean cost in ms of one."""
+    """How often one headline request meets each term, and the local mean cost in ms of one. `cpu_ms`: what another CPU makes longer or
+    shorter."""
 
     hop: float
     store: float
@@ -43,7 +44,7 @@ def why_not(group: Group) -> str:
     c = group.counts
     if not group.low_rate_latency_ms:
         return f"{group.name} has no latencies at the lowest rate"
-    if group.cpu_ms_architecture.value is None:
+    if c.busy_ms is None and group.cpu_ms_architecture.value is None:
         return f"the CPU of {group.name} per request was not measured"
     for name, count, local in (
         ("hop between services", c.hops, c.hop_ms),
@@ -57,18 +58,25 @@ def why_not(group: Group) -> str:
 
 def passes(group: Group) -> Passes:
     """Of a group for which `why_not` is empty."""
-    c, cpu_ms = group.counts, group.cpu_ms_architecture.value
+    c, cpu_ms = group.counts, group.counts.busy_ms
+    if cpu_ms is None:  # without headers, the mean over all operations stands for a headline one
+        cpu_ms = group.cpu_ms_architecture.value
     assert cpu_ms is not None
     return Passes(
         hop=c.hops,
         store=c.store_writes + c.store_reads,
         database=c.database_trips,
-        call=sum(s.invocations_per_request or 0.0 for s in group.services if s.billing == "function"),
+        call=c.function_calls if c.function_calls is not None else sum(_invocations(group)),
         hop_ms=c.hop_ms or 0.0,
         store_ms=c.store_ms or 0.0,
         database_ms=c.database_ms or 0.0,
         cpu_ms=cpu_ms,
     )
+
+
+def _invocations(group: Group) -> Iterator[float]:
+    """Of each function per request of all operations: the mean over the workload's mix."""
+    return (s.invocations_per_request or 0.0 for s in group.services if s.billing == "function")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +123,9 @@ def _sum_of(name: str, count: float, at: Position, ranges: Ranges, shared: Luck)
 
 
 def cold_ms(group: Group, at: Position, ranges: Ranges) -> float:
-    """Median of a request that finds nothing running: a sandbox per function it passes, and the measured init phases, CPU scaled."""
-    starts = sum(min(1.0, s.invocations_per_request or 0.0) for s in group.services if s.billing == "function")
+    """Median of a headline request that finds nothing running: a sandbox per function it passes, and the init phases, CPU scaled."""
+    met = group.counts.functions
+    starts = met if met is not None else sum(min(1.0, n) for n in _invocations(group))
     sandbox = ranges["sandbox"].median(at["sandbox"]) * ranges["package"].median(at["package"])
     init = sum(ms for phase, ms in group.cold_phases_ms.items() if phase.removesuffix("_ms") not in NOT_INIT)
     return starts * sandbox + init * ranges["cpu_scale"].median(at["cpu_scale"])

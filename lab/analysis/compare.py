@@ -9,11 +9,11 @@ from lab.analysis.answer import answer
 from lab.analysis.cost import costs
 from lab.analysis.effects import between, effects
 from lab.analysis.results import Comparison, Effect, Summary
-from lab.analysis.summarize import summarize
+from lab.analysis.summarize import group_names, summarize
 from lab.analysis.transfer import rankings
 from lab.analysis.wins import wins
 from lab.errors import InputError
-from lab.model import Environment, Plan
+from lab.model import Cell, Environment, Plan
 from lab.rundir import RunDir
 
 __all__ = ["compare", "compare_runs", "effects"]
@@ -59,6 +59,7 @@ def compare_runs(a: RunDir, b: RunDir, force: bool = False) -> Comparison:
         )
     one, other = summarize(a), summarize(b)
     _same_question(one, other)
+    _same_work(a, b)
     found = between(one, other, tuple(d.partition(":")[0] for d in differ))
     notes = ["the two runs were not interleaved: whatever else changed between them is in the ratios too"]
     notes += [f"compared by force across different machines: {'; '.join(differ)}"] if differ else []
@@ -92,6 +93,43 @@ def _same_question(a: Summary, b: Summary) -> None:
         problems.append(f"no group is in both: {', '.join(g.name for g in a.groups)} against {', '.join(g.name for g in b.groups)}")
     if problems:
         raise InputError(f"{a.run} and {b.run} did not measure the same thing", "compare runs of the same scenario", problems)
+
+
+def _same_work(a: RunDir, b: RunDir) -> None:
+    """What no group's name tells: the budget, and per group its provider, model size, options and the load up to the primary step."""
+    one, other = (run.read(run.plan, Plan) for run in (a, b))
+    problems = [
+        f"budget.{name}: {getattr(one.budget, name)!r} in {a.name}, {getattr(other.budget, name)!r} in {b.name}"
+        for name in ("cpus", "memory_mib")
+        if getattr(one.budget, name) != getattr(other.budget, name)
+    ]
+    mine, theirs = _work(one), _work(other)
+    for group in sorted(mine.keys() & theirs.keys()):
+        problems += [
+            f"{group}: {name}: {mine[group][name]!r} in {a.name}, {theirs[group][name]!r} in {b.name}"
+            for name in mine[group]
+            if mine[group][name] != theirs[group][name]
+        ]
+    if problems:
+        raise InputError(f"{a.name} and {b.name} did not measure the same thing", "compare runs of the same scenario", problems)
+
+
+def _work(plan: Plan) -> dict[str, dict[str, object]]:
+    """Group -> what its cells have in common."""
+    names = group_names(plan.cells)
+    return {names[c.id]: _asked(c, plan.primary_rate_per_s) for c in plan.cells if c.role == "subject"}
+
+
+def _asked(cell: Cell, primary_rate_per_s: float) -> dict[str, object]:
+    load = cell.load
+    return {
+        "provider": cell.provider,
+        "model_size": cell.model_size,
+        "options": dict(cell.options),
+        "headline": cell.headline,
+        "rates up to the primary one": tuple(r for r in load.rates_per_s if r <= primary_rate_per_s),
+        **{name: getattr(load, name) for name in ("window_s", "warmup_rate_per_s", "timeout_s", "arrival")},
+    }
 
 
 def _sentence(found: tuple[Effect, ...], later: str, earlier: str) -> str:

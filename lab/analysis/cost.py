@@ -86,6 +86,7 @@ def _cost_at(group: Group, book: PriceBook, rate_per_s: float, cpu_scale: float,
             per_million_allocation=million,
             per_million_usage=million,
             per_1000_correct_allocation=correct,
+            per_1000_correct_usage=correct,
             replicas={},
             lines=(),
         )
@@ -103,6 +104,7 @@ def _cost_at(group: Group, book: PriceBook, rate_per_s: float, cpu_scale: float,
         per_million_allocation=_per(allocation, 1e6 / requests, PER_MILLION),
         per_million_usage=_per(usage, 1e6 / requests, PER_MILLION),
         per_1000_correct_allocation=_per_correct(allocation, requests, group.correct_share),
+        per_1000_correct_usage=_per_correct(usage, requests, group.correct_share),
         replicas={name: int(count[0]) for name, count in middle.replicas.items()},
         lines=tuple(_line(middle, line) for line in middle.lines if line.allocation.any()),
         month_all_grades=_stat([float(middle.total(all_grades=True)[0])], n),
@@ -199,6 +201,11 @@ def _not_billed(group: Group, service: ServiceFigures) -> str:
     return f"{group.name}: {service.service} ({measured}) belongs to the function platform and is not billed"
 
 
+def _amount(value: float, unit: str) -> str:
+    """The book's units stand in the plural."""
+    return f"{value:g} {unit.removesuffix('s') if value == 1 else unit}"
+
+
 def _assumptions(summary: Summary, book: PriceBook, cpu_scale: float) -> tuple[str, ...]:
     a, throttled = book.assumptions, is_throttled(summary)
     entries = {name: getattr(a, name) for name in a.__slots__}
@@ -213,11 +220,17 @@ def _assumptions(summary: Summary, book: PriceBook, cpu_scale: float) -> tuple[s
         "traffic is steady, in the workload's mix; every request is charged the store operations and bytes of a headline request",
         "store, database and gateway are priced as managed services",
         *(_not_billed(g, s) for g in summary.groups for s in g.services if s.tier == "architecture" and not is_billed(s)),
-        *(f"{name.replace('_', ' ')}: {x.value:g} {x.unit} ({x.why})" for name, x in entries.items()),
+        *(f"{name.replace('_', ' ')}: {_amount(x.value, x.unit)} ({x.why})" for name, x in entries.items()),
     ]
     if memory:
         how = "its configured share of a vCPU" if throttled else "a core of its own here, so it is priced with the memory that buys one"
         said.append(f"a function had {how}: {', '.join(f'{m} MB' for m in memory)} ({memory[-1] / MIB_PER_GIB:.2f} GB at most)")
-        said.append("a function is billed for what it uses, so allocation and usage are the same for it")
-        said.append("functions are billed for the waits measured here; what a cloud's slower stores add is in `in_cloud` and the rankings")
+        said.append(
+            "a function is billed for what it uses, so allocation and usage are the same for it; the exception is throttling: with less "
+            "than a vCPU it is billed for the longer time that its CPU then takes"
+        )
+        said.append(
+            "functions are billed for the waits measured here; what a cloud's slower stores add is in the break-even over the cloud ranges "
+            "and in the rankings"
+        )
     return tuple(said)

@@ -18,7 +18,7 @@ def function_memory_mb(s: ServiceFigures, book: PriceBook, memory: float, thrott
 
 
 def billed_ms(s: ServiceFigures, book: PriceBook, v: Variation, memory_mb: float, wait_ms: float) -> float:
-    """Per invocation, cold starts included at the book's share: max(wall, CPU / share of a vCPU), rounded up."""
+    """Mean per invocation, each rounded up, cold starts included at the book's share: max(wall, CPU / share of a vCPU)."""
     rule = book.mapping.function
     assert s.invocations_per_request is not None and s.billed_ms_per_request is not None and s.start_s.value is not None
     calls = max(s.invocations_per_request, 1e-12)
@@ -28,7 +28,17 @@ def billed_ms(s: ServiceFigures, book: PriceBook, v: Variation, memory_mb: float
     grain = book.rule(rule.granularity)
     warm = max(wall, cpu / share) / calls + wait_ms
     start = within(s.start_s, v.spread) * 1000.0 * v.cpu_scale
-    return float(np.ceil(warm / grain - EDGE) * grain + book.rule(rule.cold_start_share) * np.ceil(start / grain - EDGE) * grain)
+    return _rounded_up(warm, s.durations_ms, grain) + float(book.rule(rule.cold_start_share) * np.ceil(start / grain - EDGE) * grain)
+
+
+def _rounded_up(mean_ms: float, durations_ms: Sequence[float], grain: float) -> float:
+    """The mean of durations that are each rounded up to whole grains: spread around `mean_ms` as those measured; where these are not known,
+    half a grain more."""
+    measured = float(np.mean(durations_ms)) if durations_ms else 0.0
+    if measured <= 0:
+        return max(grain, mean_ms + grain / 2)
+    each = np.asarray(durations_ms, np.float64) * (mean_ms / measured)
+    return float(np.mean(np.ceil(each / grain - EDGE)) * grain)
 
 
 def price_functions(services: Sequence[ServiceFigures], book: PriceBook, traffic: Array, v: Variation, throttled: bool) -> list[Line]:

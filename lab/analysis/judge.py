@@ -53,7 +53,9 @@ def cannot(metric: str, a: str, b: str, why: str, shares: Mapping[str, float] | 
 
 def judge(q: Question, points: Sequence[Position]) -> Ranking:
     if q.floor is None:
-        return cannot(q.metric, q.a, q.b, f"the floor of the path was not measured, so {_metric(q)} cannot be told apart from it")
+        return cannot(
+            q.metric, q.a, q.b, f"the floor of the path was not measured at this percentile, so {_metric(q)} cannot be told apart from it"
+        )
     a, b = (np.array([figure(p) for p in points]) for figure in (q.figure_a, q.figure_b))
     shares = {q.a: float(np.mean(a < b)), q.b: float(np.mean(b < a))}
     if np.median(np.abs(a - b)) <= _floor(q, float(np.median(np.minimum(a, b)))):

@@ -73,7 +73,8 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServiceFigures:
-    """Per service at the primary rate: mean over deployments. billed_ms and invocations per request for functions."""
+    """Per service at the primary rate: mean over deployments. For functions invocations and billed_ms per request of all operations, and
+    `durations_ms`: quantiles of single invocations, evenly spaced, over all deployments."""
 
     service: str
     tier: str
@@ -86,12 +87,15 @@ class ServiceFigures:
     start_s: Stat
     invocations_per_request: float | None = None
     billed_ms_per_request: float | None = None
+    durations_ms: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
     """Per headline request: service-to-service hops, object store writes (PUT, LIST) and reads, database round trips, bytes in and out at
-    the edge; beside them the local mean cost of one in ms (None where there is none). `why_missing`: nothing but bytes was counted."""
+    the edge; beside them the local mean cost of one in ms (None where there is none). `function_calls`: into functions, the first one
+    included; `functions`: how many different ones. `busy_ms`: in services, less hops, waits, stores and databases. None where no header
+    told. `why_missing`: nothing but bytes was counted."""
 
     hops: float
     store_writes: float
@@ -102,6 +106,9 @@ class Counts:
     hop_ms: float | None = None
     store_ms: float | None = None
     database_ms: float | None = None
+    function_calls: float | None = None
+    functions: float | None = None
+    busy_ms: float | None = None
     why_missing: str = ""
 
 
@@ -217,7 +224,8 @@ class CostLine:
 class CostAt:
     """One group at one monthly traffic; headline figures, so prices of grades A and B and no free tier. Intervals come from the measured
     inputs' intervals. `lines` of grades A and B add up to the month (of grade C stand beside it); unused machines are lines of kind idle.
-    Beside it, on the allocation basis: with grade C, with the provider's free tier, and without what all architectures share."""
+    Beside it, on the allocation basis: with grade C, with the provider's free tier, and without what all architectures share;
+    and per 1000 correct answers on the usage basis."""
 
     group: str
     traffic_per_s: float
@@ -231,6 +239,7 @@ class CostAt:
     month_all_grades: Stat | None = None
     month_free_tier: Stat | None = None
     month_without_shared: Stat | None = None
+    per_1000_correct_usage: Stat | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

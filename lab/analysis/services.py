@@ -15,6 +15,7 @@ from lab.model import Event, Service, Stat
 
 COLD_START, INVOCATION = "cold_start", "invocation"
 TOTALS = ("duration_ms", "total_ms")  # of a cold_start: its whole, beside its phases
+DURATIONS = 50  # points that describe the durations of a function's invocations
 NOT_TOLD = "the provider does not tell it, or its readings do not enclose the window"
 Cells = Sequence[tuple[Measured, Step]]
 
@@ -45,8 +46,9 @@ def _service(name: str, tier: str, placed: Service | None, cells: Cells, events:
         memory_configured_mib=float(placed.memory_mib) if placed else 0.0,
         cpus_configured=float(placed.cpus) if placed else 0.0,
         start_s=_start_s(name, tier, cells, events),
-        invocations_per_request=float(np.mean([n for n, _ in known])) if known else None,
-        billed_ms_per_request=float(np.mean([ms for _, ms in known])) if known else None,
+        invocations_per_request=float(np.mean([len(ms) / completed for ms, completed in known])) if known else None,
+        billed_ms_per_request=float(np.mean([sum(ms) / completed for ms, completed in known])) if known else None,
+        durations_ms=_quantiles([one for ms, _ in known for one in ms]),
     )
 
 
@@ -70,12 +72,20 @@ def _instances(cell: Measured, step: Step, name: str) -> float | None:
     return None if series is None else cell.counters.instances(series, step.start_s, step.end_s)
 
 
-def _invocations(cell: Measured, step: Step, events: Sequence[Event], name: str) -> tuple[float, float] | None:
-    """Invocations and their ms in the window, per completed request of all operations; None where the provider tells of none at all."""
+def _quantiles(durations_ms: Sequence[float]) -> tuple[float, ...]:
+    """At most DURATIONS of them, to the microsecond."""
+    if len(durations_ms) <= DURATIONS:
+        return tuple(sorted(durations_ms))
+    return tuple(round(float(q), 3) for q in np.quantile(durations_ms, (np.arange(DURATIONS) + 0.5) / DURATIONS))
+
+
+def _invocations(cell: Measured, step: Step, events: Sequence[Event], name: str) -> tuple[list[float], int] | None:
+    """ms of each invocation in the window, and how many requests of all operations it completed; None where the provider tells of none
+    at all."""
     if not step.completed or not any(e.kind == INVOCATION for e in events):
         return None
     here = [e for e in events if e.kind == INVOCATION and e.service == name and step.start_s <= cell.driver_s(e) <= step.end_s]
-    return len(here) / step.completed, sum(_number(e, "duration_ms") for e in here) / step.completed
+    return [_number(e, "duration_ms") for e in here], step.completed
 
 
 def _start_s(name: str, tier: str, cells: Cells, events: Sequence[Sequence[Event]]) -> Stat:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from lab.analysis import services, steps, timeline, waterfall
+from lab.analysis.cost import comparable
 from lab.analysis.measured import Measured, Step, measure
 from lab.analysis.results import Group, StepFigures, Summary
 from lab.analysis.stats import mean_stat, percentile_name, pooled_spread, quantile, quantile_stat
@@ -32,6 +33,7 @@ def summarize(run: RunDir) -> Summary:
     valid = [m for m, v in zip(measured, verdicts, strict=True) if v.valid]
     groups = tuple(_group(name, plan, machine, measured, valid) for name in _subjects(plan, names))
     learned = pooled_spread([g.primary_per_deployment for g in groups])
+    spread_used = plan.spread if learned is None else learned
     return Summary(
         run=run.name,
         scenario=plan.scenario,
@@ -52,8 +54,8 @@ def summarize(run: RunDir) -> Summary:
         floor_path_ms=_floor("floor_path", plan, valid),
         cells=verdicts,
         groups=groups,
-        spread=plan.spread if learned is None else learned,
-        detectable_ratio=detectable_ratio(plan.spread if learned is None else learned, plan.deployments),
+        spread=spread_used,
+        detectable_ratio=detectable_ratio(spread_used, plan.deployments, comparisons=max(1, len(comparable(groups)))),
         started_at=machine.started_at,
         duration_s=machine.duration_s,
         command=machine.command,
@@ -112,7 +114,7 @@ def _group(name: str, plan: Plan, machine: Environment, measured: Sequence[Measu
         cold_phases_ms=services.cold_phases_ms(mine),
         ready_s=services.ready_s(mine),
         waterfall=waterfall.waterfall(timed),
-        counts=waterfall.counts(timed),
+        counts=waterfall.counts(timed, _functions(mine[0].cell)),
         services=services.services(at_primary),
         timeline=timeline.timeline(mine[0]),
         events=timeline.happenings(mine[0]),
@@ -150,6 +152,10 @@ def _empty(name: str, cells: Sequence[Measured]) -> Group:
         timeline=(),
         options=cell.options,
     )
+
+
+def _functions(cell: Cell) -> frozenset[str]:
+    return frozenset(s.name for s in cell.topology.services if s.billing == "function") if cell.topology else frozenset()
 
 
 def _steps(cells: Sequence[Measured], plan: Plan) -> tuple[StepFigures, ...]:

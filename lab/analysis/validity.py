@@ -17,7 +17,7 @@ from scipy import stats
 from lab.analysis.measured import Measured, Step
 from lab.analysis.results import CellVerdict
 from lab.analysis.stats import percentile_name, quantile, samples_needed, share_stat
-from lab.model import MachineState, Plan
+from lab.model import Event, MachineState, Plan
 
 LAG_LIMIT_MS = 10.0
 LAG_SHARE = 0.2  # of the measured p99; a p99 below five times the driver's own lag is mostly the driver's
@@ -25,6 +25,10 @@ DRIVER_CPU_LIMIT = 0.9
 OFFERED_SHARE = 0.98
 COLD_SHARE_LIMIT = 0.01
 STEAL_LIMIT = 0.05
+FOREIGN_LIMIT = 0.25  # of a core, by programs that are neither measured nor the lab's own
+FOREIGN_SEEN = 0.1
+LAB_CORES = 0.05  # what the provider's supervisor uses, which nobody counts
+FAILURES = {"crash": "died", "start_failed": "failed to start"}
 SURE = 1e-3  # a Poisson schedule that holds this improbably few arrivals was not the planned one
 
 
@@ -49,6 +53,7 @@ def judge(measured: Measured, plan: Plan, states: Sequence[MachineState] = ()) -
         _of_the_cell(measured, states, found)
         for step in measured.steps:
             _of_a_step(measured, step, plan, found)
+        _failures(measured, plan, found)
         _primary(measured, plan, found)
         _answers(measured, plan, found)
     return CellVerdict(
@@ -108,6 +113,7 @@ def _of_a_step(measured: Measured, step: Step, plan: Plan, found: _Findings) -> 
     at = f"at {step.rate_per_s:g}/s"
     for sentence in (*_driver(measured, step), *_answered(step, plan.error_rate_limit)):
         found.add(f"{at}: {sentence}", counts)
+    _others(measured, step, at, counts, found)
     if step.offered and step.cold:
         share = step.cold / step.offered
         limit = f"; limit {COLD_SHARE_LIMIT:.0%}" if share > COLD_SHARE_LIMIT else ""
@@ -129,11 +135,62 @@ def _driver(measured: Measured, step: Step) -> Iterator[str]:
         yield f"the driver sent {step.sent} of {step.offered} requests; limit {OFFERED_SHARE:.0%}"
 
 
+def _others(measured: Measured, step: Step, at: str, counts: bool, found: _Findings) -> None:
+    """What other programs used of the machine: all that was busy less the driver, the lab and what is measured. A warning at most where
+    the provider does not tell the CPU of what is measured, which then is in it."""
+    cores = _foreign_cores(measured, step)
+    told = step.cpu_architecture_s is not None and step.cpu_platform_s is not None
+    if cores is None or cores <= (FOREIGN_SEEN if told else FOREIGN_LIMIT):
+        return
+    over = cores > FOREIGN_LIMIT
+    who = "other programs" if told else "other programs and what is measured here"
+    limit = f"; limit {FOREIGN_LIMIT:g}" if over and told else ""
+    found.add(f"{at}: {who} used {cores:.2f} of a core{limit}", counts and over and told)
+
+
+def _foreign_cores(measured: Measured, step: Step) -> float | None:
+    """None where the driver did not tell how busy the machine was in this window."""
+    driver, i = measured.status.driver or {}, step.index
+    busy, cpus = driver.get(f"busy_share_{i}"), driver.get("host_cpus")
+    if busy is None or cpus is None:
+        return None
+    own = driver.get(f"driver_share_{i}", 0.0) + driver.get(f"parent_share_{i}", 0.0) + LAB_CORES
+    own += ((step.cpu_architecture_s or 0.0) + (step.cpu_platform_s or 0.0)) / step.window_s
+    return (busy - driver.get(f"steal_share_{i}", 0.0)) * cpus - own
+
+
 def _answered(step: Step, limit: float) -> Iterator[str]:
     if step.failed > limit * step.offered:
         yield f"{step.failed} of {step.offered} requests failed ({step.failed / step.offered:.1%}); limit {limit:.1%}"
     if step.censored > limit * step.offered:
         yield f"{step.censored} of {step.offered} requests were still in flight at the end; limit {limit:.1%}"
+
+
+# ---- what died -------------------------------------------------------------------------------------------------------
+
+
+def _failures(measured: Measured, plan: Plan, found: _Findings) -> None:
+    """Processes that died and starts that failed, from the warm-up on to the end of the last window; one that came between two windows
+    belongs to the step before it, one of the warm-up to all."""
+    steps, judged = measured.steps, _judged_rate(measured, plan)
+    begin = steps[0].start_s - (measured.status.driver or {}).get("warmup_s", 0.0)
+    seen: dict[tuple[int, str, str], dict[object, Event]] = {}
+    for event in measured.events:
+        at_s = measured.driver_s(event)
+        if event.kind in FAILURES and begin <= at_s <= steps[-1].end_s:
+            place = sum(s.start_s <= at_s for s in steps)  # 0: before the first window
+            of = seen.setdefault((place, event.kind, event.service), {})
+            of.setdefault(event.values.get("instance", at_s), event)  # provider and activator may both tell of one
+    for (place, kind, service), of in sorted(seen.items()):
+        at = f"at {steps[place - 1].rate_per_s:g}/s" if place else "in the warm-up"
+        times = f" {len(of)} times" if len(of) > 1 else ""
+        why = next(filter(None, map(_why, of.values())), "")
+        found.add(f"{at}: {service} {FAILURES[kind]}{times}{why}", not place or steps[place - 1].rate_per_s <= judged)
+
+
+def _why(event: Event) -> str:
+    code, error = event.values.get("exit"), event.values.get("error")
+    return f" (exit code {code})" if code is not None else f" ({error})" if error else ""
 
 
 # ---- the primary metric, and the answers' content --------------------------------------------------------------------

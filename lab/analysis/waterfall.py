@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,7 @@ NEAR_MEDIAN = (0.4, 0.6)
 MOST_HEADERS = 2000  # per deployment, evenly over the window: means need no more, and a header takes 50 us to read
 WRITES = ("put", "list")  # billed as writes by object stores; deletes are free
 SEQUENTIAL = ("stage", "hop", "queue", "cold")  # their durations add up to a request's stay; store and database lie inside stages
+WAITS = ("hop", "queue", "batch", "cold", "store", "database")  # what a request spends in no service's own work
 NO_HEADER = "no answer carried a Server-Timing header"
 
 
@@ -141,12 +142,14 @@ def _bar(key: tuple[str, str, str], total: _Sum, n: int, begin: float) -> Span:
 # ---- the counts ------------------------------------------------------------------------------------------------------
 
 
-def counts(of: Sequence[_Request]) -> Counts:
+def counts(of: Sequence[_Request], functions: Collection[str] = ()) -> Counts:
+    """`functions`: the services that are functions; each of their own totals is one call."""
     timed = [r for r in of if r.spans]
     n = max(1, len(timed))
     spans = [s for r in timed for s in r.spans]
     store = [s for s in spans if s.kind == "store"]
     hops, database = ([s for s in spans if s.kind == kind] for kind in ("hop", "database"))
+    calls = [s for s in spans if s.kind == "total" and s.service in functions]
     return Counts(
         hops=_count(hops) / n,
         store_writes=_count([s for s in store if s.name in WRITES]) / n,
@@ -157,8 +160,16 @@ def counts(of: Sequence[_Request]) -> Counts:
         hop_ms=_mean_ms(hops),
         store_ms=_mean_ms(store),
         database_ms=_mean_ms(database),
+        function_calls=_count(calls) / n if timed else None,
+        functions=len(calls) / n if timed else None,  # spans of one service are added up in the header
+        busy_ms=sum(_busy_ms(r) for r in timed) / n if timed else None,
         why_missing="" if timed else NO_HEADER,
     )
+
+
+def _busy_ms(request: _Request) -> float:
+    whole = next((s.duration_ms for s in request.spans if s.kind == "total"), 0.0)
+    return max(0.0, whole - sum(s.duration_ms for s in request.spans if s.kind in WAITS))
 
 
 def _count(spans: Sequence[timing.Span]) -> float:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from lab.model import Ladder
 from lab.model.measure import Phase
 
+SHARES = ("steal_share", "busy_share", "driver_share", "parent_share")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DriveJob:
@@ -41,8 +43,9 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
-    """One step on the driver's clock, with shares of CPU time in it: of all CPUs, what the hypervisor took (None where it is not told)
-    and what was busy; of one CPU, what the driver used."""
+    """One step on the driver's clock, with shares of CPU time in it: of all `host_cpus`, what the hypervisor took (None where it is not
+    told) and what was busy (what the hypervisor took counts as busy); of one CPU, what the driver used and what the process used that
+    started it."""
 
     step: int
     start_s: float
@@ -50,6 +53,8 @@ class Window:
     steal_share: float | None
     busy_share: float
     driver_share: float
+    parent_share: float = 0.0
+    host_cpus: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,12 +83,16 @@ class DriverRecord:
         return tuple((w.step, w.start_s, w.end_s) for w in self.windows)
 
     def figures(self) -> dict[str, float]:
-        """As rundir.CellStatus.driver wants them; the worst window stands for shares."""
+        """As rundir.CellStatus.driver wants them: for shares the worst window's, and each window's with its step behind the name."""
         found = {f.name: float(getattr(self, f.name)) for f in fields(self) if f.type in ("int", "float") and f.name != "origin_s"}
         found["cpu_share"] = max((w.driver_share for w in self.windows), default=0.0)
         found["busy_share"] = max((w.busy_share for w in self.windows), default=0.0)
         stolen = [w.steal_share for w in self.windows if w.steal_share is not None]
-        return found | ({"steal_share": max(stolen)} if stolen else {})
+        found |= {"steal_share": max(stolen)} if stolen else {}
+        found |= {"host_cpus": float(max(w.host_cpus for w in self.windows))} if self.windows else {}
+        for w in self.windows:
+            found |= {f"{name}_{w.step}": float(share) for name in SHARES if (share := getattr(w, name)) is not None}
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -264,7 +264,9 @@ def header(hops: int) -> str:
     parts = [_entry("app", 4 * STAGE_MS + between + HOST_MS, "total@app", 0.0)]
     parts += [_entry("ingest", STAGE_MS, "stage@app", 0.0), _entry("put", STORE_MS, "store@app", 0.5)]
     parts += [_entry("preprocess", STAGE_MS, "stage@app", STAGE_MS)]
-    parts += [_entry("model", between, "hop@app", 2 * STAGE_MS, f"*{hops}")] if hops else []
+    if hops:
+        parts += [_entry("model", between, "hop@app", 2 * STAGE_MS, f"*{hops}")]
+        parts += [_entry("model", STAGE_MS, "total@model", 2 * STAGE_MS + between / 2)]
     parts += [_entry("infer", STAGE_MS, "stage@model", 2 * STAGE_MS + between / 2)]
     record = 3 * STAGE_MS + between
     return ", ".join(

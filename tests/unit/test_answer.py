@@ -62,6 +62,25 @@ def test_costs_that_flip_below_the_break_even_name_no_cheapest(priced: Costs, ra
     assert said.endswith("No cheapest can be named, because it depends on memory.")
 
 
+def test_a_break_even_without_an_interval_names_no_cheapest(priced: Costs, ranked: tuple[Ranking, ...]) -> None:
+    vague = tuple(
+        replace(b, traffic_per_s=replace(b.traffic_per_s, low=None, high=None)) if b.traffic_per_s.value is not None else b
+        for b in priced.break_even
+    )
+    said, _, _ = answer(summary(), (), replace(priced, break_even=vague), ranked)
+    assert "costs least" not in said
+    assert "No cheapest can be named, because the break-even of serverless and three_tier has no interval." in said
+    half_open = tuple(replace(b, traffic_per_s=replace(b.traffic_per_s, high=None)) for b in priced.break_even)
+    assert "serverless costs least below" in answer(summary(), (), replace(priced, break_even=half_open), ranked)[0]
+
+
+def test_one_valid_deployment_of_a_group_names_no_cheapest(priced: Costs, ranked: tuple[Ranking, ...]) -> None:
+    few = summary(groups=tuple(replace(g, valid_deployments=1) if g.name == "three_tier" else g for g in summary().groups))
+    said, _, _ = answer(few, (), priced, ranked)
+    assert "costs least" not in said
+    assert "because three_tier has one valid deployment only, which tells no spread of the cost." in said
+
+
 def test_where_nothing_holds_it_says_why(priced: Costs, ranked: tuple[Ranking, ...]) -> None:
     nothing = tuple(replace(r, status="cannot", winner="", sentence="the floor is too high") for r in ranked)
     said, _, _ = answer(summary(), (), priced, nothing)
@@ -118,6 +137,13 @@ def test_one_deployment_is_one() -> None:
     assert answer(summary(deployments=1), (), None, ())[1].startswith(
         "Exploratory: 1 deployment of each architecture gives figures but no verdict"
     )
+
+
+def test_what_stands_for_missing_headers_is_said(ranked: tuple[Ranking, ...]) -> None:
+    silent = replace(group("serverless").counts, why_missing="no answer carried a Server-Timing header")
+    notes = answer(summary(groups=(group("three_tier"), group("serverless", counts=silent))), (), None, ranked)[2]
+    assert any(n.startswith("serverless: no answer carried a Server-Timing header, so") and "means over all operations" in n for n in notes)
+    assert not any("header" in n for n in answer(summary(), (), None, ranked)[2])
 
 
 def test_nothing_to_compare() -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from lab import rundir
 from lab.analysis.analyze import analyze, compare_run
 from lab.analysis.compare import compare_runs
 from lab.analysis.effects import effects
 from lab.analysis.results import Comparison, Effect, Summary
 from lab.analysis.summarize import summarize
 from lab.errors import InputError
-from lab.model import Stat
+from lab.model import Plan, Stat
 from lab.rundir import RunDir
 from tests.unit.runs import MACHINE, Behaviour, Broken, Recipe, build
 
@@ -193,3 +194,35 @@ def test_runs_that_measured_other_things_are_refused(base: RunDir, tmp_path: Pat
     with pytest.raises(InputError) as caught:
         compare_runs(base, build(tmp_path / "head", other))
     assert caught.value.problems == (problem,)
+
+
+def test_runs_that_differ_in_what_no_name_tells_are_refused_with_all_of_it(base: RunDir, tmp_path: Path) -> None:
+    head = build(tmp_path / "head", SEVEN)
+    plan = head.read(head.plan, Plan)
+    cells = [replace(c, provider="docker", model_size="M", options={"workers": 2} if c.architecture == "alpha" else {}) for c in plan.cells]
+    timed = [replace(c, load=replace(c.load, timeout_s=9.0)) if c.architecture == "beta" else c for c in cells]
+    _replan(head, replace(plan, cells=tuple(timed), budget=replace(plan.budget, cpus=2.0)))
+    with pytest.raises(InputError) as caught:
+        compare_runs(base, head, force=True)
+    assert caught.value.problems == (
+        "budget.cpus: 1.0 in base, 2.0 in head",
+        "alpha: provider: 'fake' in base, 'docker' in head",
+        "alpha: model_size: 'S' in base, 'M' in head",
+        "alpha: options: {} in base, {'workers': 2} in head",
+        "beta: provider: 'fake' in base, 'docker' in head",
+        "beta: model_size: 'S' in base, 'M' in head",
+        "beta: timeout_s: 5.0 in base, 9.0 in head",
+    )
+
+
+def test_a_ladder_that_goes_on_above_the_primary_rate_is_the_same_work(base: RunDir, tmp_path: Path) -> None:
+    head = build(tmp_path / "head", replace(SEVEN, rates_per_s=(10.0, 20.0, 40.0)))
+    assert compare_runs(base, head).effects
+    lower = build(tmp_path / "lower", replace(SEVEN, rates_per_s=(5.0, 10.0), primary_rate_per_s=10.0))
+    with pytest.raises(InputError) as caught:
+        compare_runs(base, lower)
+    assert "alpha: rates up to the primary one: (10.0,) in base, (5.0, 10.0) in lower" in caught.value.problems
+
+
+def _replan(run: RunDir, plan: Plan) -> None:
+    rundir.write(run.plan, rundir.encode(plan))

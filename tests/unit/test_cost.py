@@ -48,6 +48,14 @@ def test_per_million_and_per_1000_correct_follow_from_the_month() -> None:
     assert c.per_million_allocation.value == pytest.approx(c.month_allocation.value / 26.28)
     assert c.per_million_usage.value == pytest.approx(c.month_usage.value / 26.28)
     assert c.per_1000_correct_allocation.value == pytest.approx(c.month_allocation.value / (26_280 * 0.97))
+    assert c.per_1000_correct_usage.value == pytest.approx(c.month_usage.value / (26_280 * 0.97))
+
+
+def test_assumptions_are_said_in_words() -> None:
+    said = three().assumptions
+    assert any(a.startswith("minimum replicas: 1 replica (") for a in said)
+    assert any("billed for what it uses" in a and "throttl" in a for a in said)
+    assert not any("_" in a.replace("cpu_scale", "").replace("three_tier", "") for a in said)
 
 
 def test_cpu_scale_stands_beside_every_dollar() -> None:

@@ -152,6 +152,9 @@ def test_a_record_gives_what_the_cells_status_holds() -> None:
         (0.1, 0.3, 0.01, 0.4)
     )
     assert all(isinstance(value, float) for value in figures.values()) and "origin_s" not in figures
+    assert [figures[f"busy_share_{k}"] for k in (0, 1)] == pytest.approx([0.2, 0.3])
+    assert [figures[f"driver_share_{k}"] for k in (0, 1)] == pytest.approx([0.1, 0.05])
+    assert figures["steal_share_0"] == 0.01 and "steal_share_1" not in figures and figures["host_cpus"] == 1
 
 
 def test_the_deadline_leaves_room_for_every_phase() -> None:
@@ -198,6 +201,7 @@ def test_a_watch_sees_this_process_work() -> None:
     while time.process_time() < end:
         pass
     window = watch.window(0, 0.0, 0.1)
-    assert window.driver_share > 0 and 0 <= window.busy_share <= 1
+    assert window.driver_share > 0 and 0 <= window.busy_share <= 1 and window.parent_share >= 0
+    assert window.busy_share * window.host_cpus > 0.5 * window.driver_share  # it is part of what was busy
     assert watch.cpu_s >= 0.1
     assert window.steal_share is None or 0 <= window.steal_share <= 1

@@ -36,6 +36,7 @@ def function(ms: float = 100.0, mib: float = 512.0, cpu_ms: float = 1.0, start_s
         cpus_configured=mib / 1769,
         billed_ms_per_request=ms,
         invocations_per_request=calls,
+        durations_ms=(ms / calls,),
         start_s=exact(start_s, "s"),
     )
     return group("function", services=(one,), counts=NOTHING)
@@ -247,6 +248,24 @@ def test_a_function_that_had_a_core_is_not_priced_at_512_mb() -> None:
 
 def test_billed_time_is_rounded_up_per_invocation() -> None:
     assert usd(bill(function(ms=20.2, calls=2.0), 1.0), "compute") == pytest.approx(usd(bill(function(ms=11.0), 1.0), "compute") * 2)
+
+
+def test_what_rounding_adds_is_the_mean_over_invocations() -> None:
+    """Half of them 10.2 ms (11), half 10.8 (11); or 9.9 (10) and 11.1 (12): both are billed 11 for a mean of 10.5. Eight of 1.1 and two of
+    6.1 ms have the mean 2.1, and are billed 2 and 7: 3. Of a mean alone, half a ms more is billed, 1 ms at least."""
+
+    def spread(*ms: float, mean: float) -> float:
+        of = function(ms=mean, cpu_ms=0.01)
+        return usd(bill(replace(of, services=(replace(of.services[0], durations_ms=ms),)), 1.0), "compute")
+
+    def whole(ms: float) -> float:
+        return usd(bill(function(ms=ms, cpu_ms=0.01), 1.0), "compute")
+
+    assert spread(10.2, 10.8, mean=10.5) == pytest.approx(whole(11))
+    assert spread(9.9, 11.1, mean=10.5) == pytest.approx(whole(11))
+    assert spread(*[1.1] * 8, *[6.1] * 2, mean=2.1) == pytest.approx(whole(3))
+    assert spread(mean=10.2) == pytest.approx(whole(1) * 10.7)
+    assert spread(mean=0.2) == pytest.approx(whole(1))
 
 
 def test_a_free_tier_counts_once_for_all_functions() -> None:

@@ -21,6 +21,7 @@ from lab.analysis.summarize import group_names, spread, summarize
 from lab.errors import InputError
 from lab.load import record
 from lab.model import Stat, Usage
+from lab.power import detectable_ratio
 from lab.rundir import RunDir
 from tests.unit.runs import TIMEOUT_S, Behaviour, Broken, Recipe, build, make_plan, score
 
@@ -329,3 +330,14 @@ def test_the_summary_survives_its_file(good: Summary, tmp_path: Path) -> None:
     assert rundir.encode(again) == path.read_bytes()
     step: StepFigures = again.groups[0].steps[0]
     assert step.latency["p50"] == good.groups[0].steps[0].latency["p50"]
+
+
+def test_more_pairs_share_the_same_certainty(tmp_path: Path) -> None:
+    """What can be told apart is more where three pairs share alpha than where there is one."""
+    names = ("alpha", "beta", "gamma")
+    two, three = (
+        summarize(build(tmp_path / str(n), Recipe(architectures={name: Behaviour() for name in names[:n]}, window_s=4.0, floor=False)))
+        for n in (2, 3)
+    )
+    assert two.detectable_ratio == pytest.approx(detectable_ratio(two.spread, 3))
+    assert three.detectable_ratio == pytest.approx(detectable_ratio(three.spread, 3, comparisons=3))

@@ -202,6 +202,22 @@ def test_cold_takes_a_sandbox_per_function_and_the_measured_init() -> None:
     assert cloud.cold_ms(group("serverless"), dict.fromkeys(ranges.TERMS, 0.5), drawn) == pytest.approx(3 * 1200 + 2 * 690)
 
 
+def test_reads_do_not_dilute_what_a_headline_request_meets() -> None:
+    """Two thirds of the requests are headline ones and pass three functions; the rest are reads that one function answers alone."""
+    mixed = group("serverless")
+    services = tuple(
+        replace(s, invocations_per_request=1.0 if s.service == "results" else 2 / 3) if s.billing == "function" else s
+        for s in mixed.services
+    )
+    counted = replace(mixed.counts, function_calls=3.0, functions=3.0, busy_ms=14.0)
+    told, mute = replace(mixed, services=services, counts=counted), replace(mixed, services=services)
+    assert (cloud.passes(told).call, cloud.passes(told).cpu_ms) == (3.0, 14.0)
+    assert (cloud.passes(mute).call, cloud.passes(mute).cpu_ms) == (pytest.approx(7 / 3), 11.0)  # without headers the mix stands for it
+    drawn, middle = terms(sandbox=term("sandbox", 800, 800)), dict.fromkeys(ranges.TERMS, 0.5)
+    assert cloud.cold_ms(told, middle, drawn) == pytest.approx(3 * 800 + 690)
+    assert cloud.cold_ms(mute, middle, drawn) == pytest.approx(7 / 3 * 800 + 690)
+
+
 def test_costs_are_ranked_at_every_traffic() -> None:
     made, book = summary(), prices.load("aws")
     priced = costs(made, book, today=date(2026, 11, 22))

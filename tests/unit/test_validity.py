@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from lab import rundir
 from lab.analysis.results import CellVerdict, Summary
 from lab.analysis.summarize import summarize
 from lab.analysis.validity import claim, primary_quantile
 from lab.errors import InputError
-from lab.model import MachineState
+from lab.model import Event, MachineState
+from lab.rundir import RunDir
 from tests.unit.runs import ORIGIN_S, Behaviour, Broken, Recipe, build
 
 BAD = "02-alpha-S"
@@ -71,6 +74,71 @@ def test_steal_is_taken_from_the_states_around_the_cell_where_the_driver_does_no
     summary = summarize(build(tmp_path, Recipe(states=states)))
     assert all(v.reasons == ("the hypervisor took 7.0% of the CPU; limit 5%",) for v in summary.cells)
     assert all(v.valid for v in summarize(build(tmp_path / "before", Recipe(states=(calm,)))).cells)
+
+
+def busy(*cores: float, cpus: int = 2) -> Broken:
+    """Of the machine, per window; the driver used 0.1 of a core, the process that started it 0.05."""
+    shares = {f"busy_share_{i}": used / cpus for i, used in enumerate(cores)}
+    own = {f"{name}_{i}": share for i in range(len(cores)) for name, share in (("driver_share", 0.1), ("parent_share", 0.05))}
+    return Broken(driver={"host_cpus": float(cpus), **shares, **own})
+
+
+@pytest.mark.parametrize(
+    ("primary", "above", "reasons", "warnings"),
+    [
+        (0.54, 0.54, (), ()),  # 0.25 measured, 0.15 the driver and what started it, 0.05 the lab: 0.09
+        (0.65, 0.45, (), ("at 10/s: other programs used 0.20 of a core",)),
+        (1.06, 0.45, ("at 10/s: other programs used 0.61 of a core; limit 0.25",), ()),
+        (0.45, 1.06, (), ("at 20/s: other programs used 0.61 of a core; limit 0.25",)),
+    ],
+)
+def test_a_busy_machine(tmp_path: Path, primary: float, above: float, reasons: tuple[str, ...], warnings: tuple[str, ...]) -> None:
+    found = verdict(summarize(build(tmp_path, Recipe(floor=False, broken={BAD: busy(primary, above)}))))
+    assert (found.reasons, found.warnings, found.valid) == (reasons, warnings, not reasons)
+
+
+def test_what_the_hypervisor_took_is_not_used_by_other_programs(tmp_path: Path) -> None:
+    calm = busy(0.65, 0.45)
+    stolen = Broken(driver={**calm.driver, "steal_share_0": 0.1, "steal_share": 0.04})
+    assert verdict(summarize(build(tmp_path, Recipe(floor=False, broken={BAD: stolen})))).warnings == ()
+
+
+def test_where_the_providers_cpu_is_unknown_a_busy_machine_is_a_warning(tmp_path: Path) -> None:
+    recipe = Recipe(floor=False, behaviours={BAD: Behaviour(cpu_per_s=None)}, broken={BAD: busy(1.06, 0.45)})
+    found = verdict(summarize(build(tmp_path, recipe)))
+    assert found.valid
+    assert found.warnings == ("at 10/s: other programs and what is measured here used 0.86 of a core",)
+
+
+@pytest.mark.parametrize(
+    ("at_s", "reasons", "warnings"),
+    [
+        (7.0, (), ()),
+        (9.0, ("in the warm-up: model died (exit code -9)",), ()),
+        (15.0, ("at 10/s: model died (exit code -9)",), ()),
+        (35.0, (), ("at 20/s: model died (exit code -9)",)),
+        (51.0, (), ()),
+    ],
+)
+def test_a_process_that_died(tmp_path: Path, at_s: float, reasons: tuple[str, ...], warnings: tuple[str, ...]) -> None:
+    """The warm-up runs from 8 to 10 s, the windows to 30 s and to 50 s; the activator and the provider tell of the same death."""
+    run = build(tmp_path, Recipe(floor=False, broken={BAD: Broken(driver={"warmup_s": 2.0})}))
+    _happen(run, at_s, "crash", {"instance": 1, "exit": -9}, {"instance": 1, "exit": -9})
+    found = verdict(summarize(run))
+    assert (found.reasons, found.warnings) == (reasons, warnings)
+
+
+def test_starts_that_failed_are_counted(tmp_path: Path) -> None:
+    run = build(tmp_path, Recipe(floor=False))
+    _happen(run, 12.0, "start_failed", {"error": "no memory"})
+    _happen(run, 13.0, "start_failed", {"error": "no memory"})
+    assert verdict(summarize(run)).reasons == ("at 10/s: model failed to start 2 times (no memory)",)
+
+
+def _happen(run: RunDir, at_s: float, kind: str, *values: dict[str, str | int]) -> None:
+    for of in values:
+        event = Event(at_s=ORIGIN_S + at_s, clock="monotonic", kind=kind, service="model", values=of)
+        rundir.append(run.cell(BAD).events, msgspec.json.encode(event) + b"\n")
 
 
 def test_steps_up_to_the_primary_rate_are_judged(tmp_path: Path) -> None:

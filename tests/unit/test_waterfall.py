@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lab.analysis import cloud
 from lab.analysis.results import Group, Span
 from lab.analysis.summarize import summarize
 from lab.analysis.waterfall import NO_HEADER, SEQUENTIAL, counts, waterfall
@@ -54,6 +55,27 @@ def test_counts_of_one_headline_request(groups: dict[str, Group]) -> None:
     assert (far.hop_ms, far.store_ms, far.database_ms) == (HOP_MS, STORE_MS, DATABASE_MS)
     assert (far.bytes_in, far.bytes_out, far.why_missing) == (5000.0, 200.0, "")
     assert groups["near"].counts.hop_ms is None
+
+
+def test_function_calls_and_busy_time_are_of_headline_requests(tmp_path: Path) -> None:
+    """One in ten requests is a read, which does not call the function: 0.9 calls per request of all operations, 1 per headline request."""
+    run = build(tmp_path, Recipe(architectures={"serverless": Behaviour(cold_ms=1200.0)}, deployments=1, floor=False))
+    events = run.cell("01-serverless-S").events
+    lines = [line for i, line in enumerate(events.read_text().splitlines()) if i % 10 or "invocation" not in line]
+    events.write_text("\n".join(lines) + "\n")
+    (group,) = summarize(run).groups
+    model = next(s for s in group.services if s.service == "model")
+    assert model.invocations_per_request == pytest.approx(0.9, rel=0.02) and set(model.durations_ms) == {8.0}
+    assert (group.counts.function_calls, group.counts.functions) == (1.0, 1.0)
+    assert group.counts.busy_ms == pytest.approx(4 * STAGE_MS + HOST_MS - STORE_MS - DATABASE_MS)
+    of = cloud.passes(group)
+    assert (of.call, of.cpu_ms) == (1.0, group.counts.busy_ms)
+    assert group.cpu_ms_architecture.value != pytest.approx(of.cpu_ms, rel=0.05)
+
+
+def test_a_service_that_is_no_function_is_not_called_as_one(groups: dict[str, Group]) -> None:
+    assert (groups["far"].counts.function_calls, groups["far"].counts.functions) == (0.0, 0.0)
+    assert groups["mute"].counts.function_calls is None and groups["mute"].counts.busy_ms is None
 
 
 def test_without_headers_nothing_is_counted_and_that_is_said(groups: dict[str, Group]) -> None:
