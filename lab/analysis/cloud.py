@@ -23,8 +23,9 @@ Position = Mapping[str, float]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Passes:
     """How often one headline request meets each term, and the local mean cost in ms of one. `cpu_ms`: what another CPU makes longer or
-    shorter."""
+    shorter. `local_hop` counts the activator's hops too; in a cloud they are what a function's `call` costs, so `hop` leaves them out."""
 
+    local_hop: float
     hop: float
     store: float
     database: float
@@ -36,7 +37,7 @@ class Passes:
 
     @property
     def local_ms(self) -> float:
-        return self.hop * self.hop_ms + self.store * self.store_ms + self.database * self.database_ms
+        return self.local_hop * self.hop_ms + self.store * self.store_ms + self.database * self.database_ms
 
 
 def why_not(group: Group) -> str:
@@ -62,11 +63,13 @@ def passes(group: Group) -> Passes:
     if cpu_ms is None:  # without headers, the mean over all operations stands for a headline one
         cpu_ms = group.cpu_ms_architecture.value
     assert cpu_ms is not None
+    calls = c.function_calls if c.function_calls is not None else sum(_invocations(group))
     return Passes(
-        hop=c.hops,
+        local_hop=c.hops,
+        hop=max(0.0, c.hops - calls),
         store=c.store_writes + c.store_reads,
         database=c.database_trips,
-        call=c.function_calls if c.function_calls is not None else sum(_invocations(group)),
+        call=calls,
         hop_ms=c.hop_ms or 0.0,
         store_ms=c.store_ms or 0.0,
         database_ms=c.database_ms or 0.0,

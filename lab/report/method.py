@@ -32,8 +32,8 @@ RULES: tuple[tuple[str, str], ...] = (
     ),
     (
         "The instrument doubts itself",
-        "A late driver, a missed rate, a noisy host or too many errors make a cell INVALID, and it gives no headline. The floor "
-        "is what the instrument alone takes; a difference below it is not a difference.",
+        "A late driver, a missed rate, other programs on the machine, a process that died or too many errors make a cell INVALID, "
+        "and it gives no headline. The floor is what the instrument alone takes; a difference below it is not a difference.",
     ),
     (
         "Equal budgets, and what this machine may claim",

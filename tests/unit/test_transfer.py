@@ -122,7 +122,7 @@ def test_the_nearest_of_several_crossings_is_named() -> None:
 
 def test_percentiles_come_from_resampled_sums() -> None:
     """Two passes with p99 = 10 x median: the p99 of their sum is far below the sum of their p99."""
-    of = cloud.Passes(hop=2, store=0, database=0, call=0, hop_ms=0, store_ms=0, database_ms=0, cpu_ms=0)
+    of = cloud.Passes(local_hop=2, hop=2, store=0, database=0, call=0, hop_ms=0, store_ms=0, database_ms=0, cpu_ms=0)
     drawn = terms(hop=term("hop", 1.0, 1.0, tail=10.0))
     shared = cloud.luck([of], seed=3, requests=50_000)
     ms = cloud.latency_ms(np.zeros(10), of, dict.fromkeys(ranges.TERMS, 0.5), drawn, shared)
@@ -131,7 +131,7 @@ def test_percentiles_come_from_resampled_sums() -> None:
 
 
 def test_a_fraction_of_a_pass_is_met_by_that_share_of_requests() -> None:
-    of = cloud.Passes(hop=1.25, store=0, database=0, call=0, hop_ms=0, store_ms=0, database_ms=0, cpu_ms=0)
+    of = cloud.Passes(local_hop=1.25, hop=1.25, store=0, database=0, call=0, hop_ms=0, store_ms=0, database_ms=0, cpu_ms=0)
     shared = cloud.luck([of], seed=3, requests=4000)
     ms = cloud.latency_ms(np.zeros(10), of, dict.fromkeys(ranges.TERMS, 0.5), terms(hop=term("hop", 8.0, 8.0)), shared)
     assert float((ms > 12).mean()) == pytest.approx(0.25, abs=0.03)
@@ -233,7 +233,15 @@ def test_longer_waits_are_billed_to_functions() -> None:
     of = cloud.passes(group("serverless"))
     slow = terms(store=term("store", 50, 50), hop=term("hop", 1, 1), database=term("database", 2, 2))
     waits = cloud.longer_wait_ms(of, dict.fromkeys(ranges.TERMS, 0.5), slow)
-    assert waits == pytest.approx((2 + 1) * 1 + 50 + 2 - (2 * 1.2 + 3.0 + 0.9))  # 2 hops and the database's, a store, a statement
+    assert waits == pytest.approx(1 * 1 + 50 + 2 - (2 * 1.2 + 3.0 + 0.9))  # the database's hop, a store, a statement
+
+
+def test_the_activators_hops_are_what_a_function_call_costs_in_a_cloud() -> None:
+    functions = replace(group("serverless"), counts=replace(group("serverless").counts, hops=5.0, function_calls=3.0))
+    of = cloud.passes(functions)
+    assert (of.local_hop, of.hop, of.call) == (5.0, 2.0, 3.0)
+    plain = cloud.passes(group("microservices"))
+    assert plain.hop == plain.local_hop
 
 
 def test_the_same_price_is_not_ranked() -> None:
