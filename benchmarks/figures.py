@@ -106,8 +106,8 @@ def capacity(settings: Settings, options: dict[str, object], label: str) -> None
     workload = registry.workload("vision")
     bodies = [workload.payload(1, i, "classify").body for i in range(64)]
     loops = [_bare(can.system_cpus)]
+    provider.up()  # before this process leaves the system's core: the supervisor sees the CPUs that its maker may use
     os.sched_setaffinity(0, can.driver_cpus)
-    provider.up()
     try:
         url = provider.deploy(topology, "capacity", 1).url
         asyncio.run(_closed_loop(url, bodies, CLIENTS, WARMUP_S))

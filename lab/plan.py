@@ -19,6 +19,7 @@ from lab.scenario import Scenario, Serve, Subject
 from lab.settings import Settings
 
 LONGEST_ID = 40
+WARMUP_LEAST, WARMUP_USUAL = 24, 40  # requests that the stability test needs, and that nearly always do
 Role = Literal["subject", "floor_driver", "floor_path"]
 VERDICT_DEPLOYMENTS = 7  # DESIGN 5.4: fewer cannot reach significance once corrected
 ASSUMED_SPREAD = 0.10  # log-scale standard deviation between deployments, until this machine's own is learned
@@ -189,12 +190,23 @@ def _ladder(body: Serve, activated: bool) -> Ladder:
         rates_per_s=tuple(load.rates_per_s),
         window_s=load.window_s,
         warmup_max_s=load.warmup_max_s,
-        warmup_rate_per_s=load.warmup_rate_per_s or min(load.rates_per_s),
+        warmup_rate_per_s=_warmup_rate(body),
         drain_s=load.drain_s,
         timeout_s=load.timeout_s,
         arrival=load.arrival,
         cold_requests=load.cold_requests if activated else 0,
     )
+
+
+def _warmup_rate(body: Serve) -> float:
+    """Not given: the ladder's lowest, but enough for the stability test to end in time. Raises InputError for one that never can."""
+    load, given = body.load, body.load.warmup_rate_per_s
+    if not load.warmup_max_s:
+        return given or min(load.rates_per_s)
+    if given is not None and given * load.warmup_max_s < WARMUP_LEAST:
+        what = f"load.warmup_rate_per_s: found {given:g} for {load.warmup_max_s:g} s, wanted {WARMUP_LEAST} requests at least"
+        raise InputError(what, f"the stability test needs them: {WARMUP_LEAST / load.warmup_max_s:g}/s, or a longer warmup_max_s")
+    return given or max(min(load.rates_per_s), WARMUP_USUAL / load.warmup_max_s)
 
 
 def _expected_s(load: Ladder) -> float:

@@ -56,7 +56,7 @@ class Load(_Strict):
     rates_per_s: Annotated[list[Rate], Field(min_length=1), AfterValidator(_rising)]
     window_s: Annotated[float, Field(ge=1, le=3600)] = 5.0
     warmup_max_s: Annotated[float, Field(ge=0, le=600)] = 4.0
-    warmup_rate_per_s: Rate | None = None  # the lowest of the ladder if not given; the stability test ends sooner at 20 and more
+    warmup_rate_per_s: Rate | None = None  # not given: the ladder's lowest, or what the stability test needs
     drain_s: Annotated[float, Field(ge=0, le=60)] = 2.0
     timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
     cold_requests: Annotated[int, Field(ge=0, le=50)] = 1

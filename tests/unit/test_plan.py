@@ -85,3 +85,22 @@ def test_problems_name_every_broken_rule(architecture: str) -> None:
     found = "\n".join(broken.problems(shape.stages, shape.operations))
     assert "is placed in no service" in found
     assert "operation 'classify' has no route" in found
+
+
+@pytest.mark.parametrize(
+    ("load", "wanted"), [("rates_per_s: [2, 40]", 10.0), ("rates_per_s: [30]", 30.0), ("rates_per_s: [2], warmup_max_s: 20", 2.0)]
+)
+def test_warm_up_sends_enough_for_its_stability_test(tmp_path: Path, load: str, wanted: float) -> None:
+    path = tmp_path / "slow.yaml"
+    path.write_text(f"kind: serve\nworkload: noop\narchitectures: [three_tier]\nfloor: false\nload: {{{load}}}\n")
+    (cell, *_) = plan.compile(scenario.load(str(path)), Settings(), PINNED).cells
+    assert cell.load.warmup_rate_per_s == wanted
+
+
+def test_a_warm_up_that_can_never_be_judged_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "slow.yaml"
+    path.write_text(
+        "kind: serve\nworkload: noop\narchitectures: [three_tier]\nload: {rates_per_s: [2], warmup_rate_per_s: 2, warmup_max_s: 4}\n"
+    )
+    with pytest.raises(InputError, match="found 2 for 4 s, wanted 24 requests at least"):
+        plan.compile(scenario.load(str(path)), Settings(), PINNED)
