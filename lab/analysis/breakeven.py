@@ -41,6 +41,9 @@ def grid(steps_per_s: Iterable[float] = (), low: float = LOWEST_PER_S, high: flo
     return together[(together >= low) & (together <= high)]
 
 
+SAME_COST = 0.01  # share of the bill: less is no difference
+
+
 def crossings(traffic: Array, a: Array, b: Array) -> Crossings:
     """Where a - b changes its sign; between two points both curves are straight lines."""
     difference = a - b
@@ -62,7 +65,9 @@ def break_even(a: str, b: str, cost_a: CostOf, cost_b: CostOf, traffic: Array, *
 
     The interval is that of DRAWS seeded draws of the two groups' figures, each group's moving together; a draw without a crossing counts
     as one at the end of the range, and an end of the interval that lies there is left open."""
-    found = crossings(traffic, cost_a(traffic, 0.0), cost_b(traffic, 0.0))
+    one, other = cost_a(traffic, 0.0), cost_b(traffic, 0.0)
+    alike = bool(np.all(np.abs(one - other) <= SAME_COST * np.maximum(one, other)))
+    found = Crossings(0, ()) if alike else crossings(traffic, one, other)
     cheap, dear = (a, b) if found.first <= 0 else (b, a)
     if not found.at_per_s:
         why = f"no crossing between {LOWEST_PER_S:g} and {HIGHEST_PER_S:g} {UNIT}"

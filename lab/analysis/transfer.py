@@ -12,6 +12,7 @@ import numpy as np
 from lab.analysis import cloud, prices, pricing
 from lab.analysis import ranges as ranges_file
 from lab.analysis.bill import Variation
+from lab.analysis.breakeven import SAME_COST
 from lab.analysis.cloud import QUANTILES, Position
 from lab.analysis.cost import comparable, is_throttled
 from lab.analysis.judge import MIDDLE, Figure, Question, cannot, judge
@@ -20,7 +21,6 @@ from lab.analysis.ranges import Ranges, hypercube, measured_scale
 from lab.analysis.results import Costs, Group, Ranking, Summary
 
 REMEMBERED = 20_000  # points of the ranges at which a group's figures are kept
-SAME_COST = 0.01  # share of the bill: less is no difference
 LATENCY_TERMS = ("hop", "store", "database", "call", "cpu_scale")
 COLD_TERMS = ("sandbox", "package", "cpu_scale")
 COST_TERMS = ("cpu_scale", "memory", "store", "hop", "database")

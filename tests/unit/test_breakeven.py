@@ -110,3 +110,10 @@ def test_curves_that_touch_do_not_cross() -> None:
     x = np.array([1.0, 2.0, 3.0])
     touching: Array = np.array([1.0, 2.0, 1.0])
     assert crossings(x, touching, np.full(3, 2.0)).at_per_s == ()
+
+
+def test_curves_that_nowhere_differ_by_a_hundredth_cost_the_same() -> None:
+    traffic = np.geomspace(0.01, 200, 50)
+    found = break_even("a", "b", lambda t, _: 100 + t, lambda t, _: 100.2 + t, traffic, n=3, known=True, seed=1)
+    assert (found.always, found.traffic_per_s.value) == ("", None)
+    assert "same" in found.sentence
