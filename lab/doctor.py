@@ -14,11 +14,10 @@ import psutil
 
 from lab import environment, registry
 from lab.errors import LabError
-from lab.settings import Settings
+from lab.settings import MINIO_COMMAND, Settings
 
 MEMORY_WANTED_MIB = 4096  # platform 700, architecture 3072, driver and CLI
 DISK_WANTED_MIB = 2048
-MINIO_COMMAND = "go install github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"  # its last commit; the project ships source only
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

