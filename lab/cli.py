@@ -41,10 +41,11 @@ class Invocation:
 @click.option("--home", type=click.Path(), help="Folder of all Labs' state (default ~/.lab).")
 @click.option("--object-store", help="seaweedfs (default), minio, or the URL of any S3 endpoint.")
 @click.option("--url", help="The service under test, for --provider external.")
+@click.option("--set", "given", metavar="KEY=VALUE", multiple=True, help="Any other setting, e.g. kind.image=kindest/node:v1.34.4.")
 @click.option("--quiet", is_flag=True, help="No progress, only results.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable: results as JSON on stdout, progress as JSON lines on stderr.")
 @click.pass_context
-def lab(context: click.Context, /, quiet: bool, as_json: bool, **options: str | None) -> None:
+def lab(context: click.Context, /, quiet: bool, as_json: bool, given: tuple[str, ...], **options: str | None) -> None:
     """A local AI cloud, and the instrument that measures it.
 
     Deploys ONE AI workload as several architectures, loads each honestly, and says which one wins for which traffic, at which cost, and
@@ -56,6 +57,9 @@ def lab(context: click.Context, /, quiet: bool, as_json: bool, **options: str | 
       lab plan compare         what that would do; starts nothing
       lab doctor               what this machine can and cannot do
     """
+    if wrong := [each for each in given if "=" not in each]:
+        raise click.BadParameter(f"found {wrong[0]!r}, wanted KEY=VALUE", param_hint="--set")
+    options |= {key.strip(): value for key, _, value in (each.partition("=") for each in given)}
     context.obj = Invocation(options, "json" if as_json else "quiet" if quiet else "auto")
 
 

@@ -97,9 +97,15 @@ class Architecture(Protocol):
 # ---- the provider seam -----------------------------------------------------------------------------------------------
 
 
+Fault = Literal["kill", "pause"]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Capabilities:
-    """`system_cpus` and `driver_cpus` are the CPU numbers that the architecture and everything else get; equal when they share."""
+    """`system_cpus` and `driver_cpus` are the CPU numbers that the architecture and everything else get; equal when they share.
+
+    `driver`: where load comes from; inside, the provider runs it as a Job (it has `run_job`). `scaler`: what scales services with
+    scaling `on_cpu` ("hpa"), empty where nothing does."""
 
     isolation: Literal["pinned", "limits", "none"]
     enforcement: Literal["enforced", "affinity", "none"]
@@ -108,7 +114,9 @@ class Capabilities:
     measures_usage: bool = False
     system_cpus: tuple[int, ...] = ()
     driver_cpus: tuple[int, ...] = ()
-    faults: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    driver: Literal["outside", "inside"] = "outside"
+    scaler: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,12 +134,48 @@ class Endpoint:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Deployment:
     """One topology that stands: where its clients send requests, and how long each service took to be ready. `control_url` is the
-    activator's own address, for filling and draining pools; empty where nothing scales to zero."""
+    activator's own address, for filling and draining pools; empty where nothing scales to zero. Both are for clients on this machine;
+    `inside_url` and `inside_control_url` are the same for clients in the provider's own network, where that is another."""
 
     id: str
     url: str
     ready_s: Mapping[str, float]
     control_url: str = ""
+    inside_url: str = ""
+    inside_control_url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """`python -m MODULE FOLDER` in a process (a pod) of its own, apart from the architecture; FOLDER holds `files`. It serves HTTP on
+    `port`, GET /readyz when it can answer. `image`: which of the provider's images has what it imports. Ended after `deadline_s`."""
+
+    name: str
+    module: str
+    files: Mapping[str, bytes]
+    port: int
+    deadline_s: float
+    image: Literal["serving", "driver"] = "serving"
+    cpus: float = 1.0
+    memory_mib: int = 512
+
+
+class RunningJob(Protocol):
+    """A Job that was ready once. Its calls raise MachineError, with its last lines, when it is gone."""
+
+    def call(self, method: str, path: str, body: bytes = b"", timeout_s: float = 30.0) -> bytes:
+        """The answer's body; raises MachineError for any status but 2xx."""
+
+    def logs(self) -> Iterator[str]: ...
+
+    def end(self) -> None:
+        """Stops and removes it; twice is fine."""
+
+
+class JobRunner(Protocol):
+    """What a provider with `driver: inside` offers beside Provider."""
+
+    def run_job(self, job: Job) -> RunningJob: ...
 
 
 class Replicas(Protocol):
@@ -178,6 +222,12 @@ class Provider(Protocol):
     def logs(self, service: str = "", deployment: str = "") -> Iterator[str]: ...
     def events(self, deployment: str) -> Sequence[Event]: ...
     def usage(self) -> tuple[Usage, ...]: ...
+
+    def inject(self, deployment: str, service: str, fault: Fault, duration_s: float = 0.0) -> None:
+        """Breaks one instance of a service: `kill` ends it without a warning; `pause` stops it, and after `duration_s` it goes on by
+        itself. Returns when it has begun; events of kind `fault` tell begin and end. Raises InputError for a fault that is not in
+        `capabilities().faults`."""
+
     def down(self) -> None:
         """Stops everything and keeps the data."""
 

@@ -27,13 +27,14 @@ class Service:
 
     scaling `fixed`: `instances` run all the time. `to_zero`: between 0 and `max_instances`, started on demand by the activator,
     at most `max_concurrent_starts` at once, stopped after `idle_timeout_s`; a request waits at most `queue_deadline_s`, then 429.
+    `on_cpu`: between `instances` and `max_instances`, so that each uses about `target_cpu` of its CPUs; by the provider's scaler.
     role `activator`: the process that does so; it is part of the architecture's budget and billed with the functions.
     """
 
     name: str
     stages: tuple[str, ...] = ()
     role: Literal["host", "activator"] = "host"
-    scaling: Literal["fixed", "to_zero"] = "fixed"
+    scaling: Literal["fixed", "to_zero", "on_cpu"] = "fixed"
     billing: Billing = "container"
     instances: int = 1
     max_instances: int = 1
@@ -41,6 +42,7 @@ class Service:
     concurrency: int = 8
     idle_timeout_s: float = 60.0
     queue_deadline_s: float = 10.0
+    target_cpu: float = 0.7
     memory_mib: int = 512
     cpus: float = 1.0
     batching: Batching | None = None

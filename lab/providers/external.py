@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urlsplit
 
-from lab.contracts import Capabilities, Deployment, Endpoint
+from lab.contracts import Capabilities, Deployment, Endpoint, Fault
 from lab.errors import InputError, MachineError
 from lab.model import Event, Topology, Usage
 from lab.settings import Settings
@@ -65,6 +65,9 @@ class Provider:
 
     def usage(self) -> tuple[Usage, ...]:
         return ()
+
+    def inject(self, deployment: str, service: str, fault: Fault, duration_s: float = 0.0) -> None:
+        raise InputError(f"fault {fault}: what runs at {self._url} is not ours to break", "provider embedded or kind")
 
     def down(self) -> None:
         """It was not started here."""

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as Sent
 
 from lab import ownership, registry, rundir
-from lab.contracts import Capabilities, Database, Deployment, Endpoint, Tools, Workload
+from lab.contracts import Capabilities, Database, Deployment, Endpoint, Fault, Tools, Workload
 from lab.errors import InputError, MachineError
 from lab.model import Event, Service, Topology, Usage
 from lab.runtime import timing
@@ -127,6 +127,9 @@ class Provider:
 
     def usage(self) -> tuple[Usage, ...]:
         return tuple(usage for standing in self._standing().values() for usage in standing.usage())
+
+    def inject(self, deployment: str, service: str, fault: Fault, duration_s: float = 0.0) -> None:
+        raise InputError(f"fault {fault}: nothing of the fake provider can be broken from outside", "script it, or take provider embedded")
 
     def down(self) -> None:
         for deployment in tuple(self._standing()):

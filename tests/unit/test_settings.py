@@ -49,3 +49,23 @@ def test_addresses_hold_no_secret_and_a_real_port(tmp_path: Path, key: str, url:
 def test_a_relative_home_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert resolve({"home": "here"}).state == tmp_path / "here" / "default"
+
+
+def test_settings_of_a_table_have_dotted_names_in_files_environment_and_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lab.toml").write_text('[kind]\nimage = "node:1"\nworkers = 2\n[images]\npython = "python:3.13-slim"\n')
+    found = resolve({"home": str(tmp_path)}, folder=tmp_path)
+    assert (found.kind_image, found.kind_workers, found.images_python) == ("node:1", 2, "python:3.13-slim")
+    monkeypatch.setenv("LAB_KIND_IMAGE", "node:2")
+    assert resolve({"home": str(tmp_path)}, folder=tmp_path).kind_image == "node:2"
+    assert resolve({"home": str(tmp_path), "kind.image": "node:3"}, folder=tmp_path).kind_image == "node:3"
+
+
+def test_wrong_settings_of_a_table_are_called_by_their_dotted_names(tmp_path: Path) -> None:
+    (tmp_path / "lab.toml").write_text('[kind]\nimgae = "x"\nworkers = 1.5\n[kubernetes]\nmetrics = "maybe"\n')
+    with pytest.raises(InputError) as caught:
+        resolve({"home": str(tmp_path), "driver": "aside"}, folder=tmp_path)
+    text = "\n".join(caught.value.problems)
+    assert "unknown setting 'kind.imgae'" in text
+    assert "kind.workers: found 1.5, wanted a whole number" in text
+    assert "kubernetes.metrics: found 'maybe', wanted refuse or install" in text
+    assert "driver: found 'aside', wanted inside or outside" in text

@@ -5,9 +5,10 @@ Light to import: the activator loads it at every cold start, so everything heavi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lab.contracts import Capabilities, Deployment, Endpoint, Replicas
+from lab.contracts import Capabilities, Deployment, Endpoint, Fault, Replicas
 from lab.errors import InputError, MachineError
 from lab.model import Event, Topology, Usage
 from lab.settings import Settings
@@ -24,7 +25,7 @@ class Provider:
     def __init__(self, settings: Settings) -> None:
         from lab.providers.embedded.layout import Layout
 
-        self._settings = settings
+        self._settings = settings if settings.object_store else replace(settings, object_store="seaweedfs")
         self._layout = Layout(settings.state)
 
     def capabilities(self, cpus: float = 1.0) -> Capabilities:
@@ -150,6 +151,9 @@ class Provider:
         from lab.providers.embedded.control import Nothing, Usages
 
         return self._client().call("usage", Nothing(), Usages).usages
+
+    def inject(self, deployment: str, service: str, fault: Fault, duration_s: float = 0.0) -> None:
+        raise InputError(f"fault {fault}: not among {', '.join(self.capabilities().faults) or 'none'}", "see `lab doctor`")
 
     def logs(self, service: str = "", deployment: str = "") -> Iterator[str]:
         from lab.providers.embedded import telling
