@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from lab import spawn
 from lab.model import Environment, MachineState
 from lab.model.machine import Value
 
@@ -145,6 +147,7 @@ def _temperature() -> float | None:
 def subject(folder: Path, scenario_sha256: str, seed: int, code_ref: str = "") -> dict[str, Value]:
     return {
         "git": _git_commit(folder),
+        "dirty": _git_dirty(folder),
         "scenario_sha256": scenario_sha256,
         "seed": seed,
         "code_ref": code_ref,
@@ -166,6 +169,14 @@ def _git_commit(folder: Path) -> str:
             packed = (git / "packed-refs").read_text().splitlines() if (git / "packed-refs").is_file() else []
             return next((line.split()[0] for line in packed if line.endswith(f" {name}")), "")
     return ""
+
+
+def _git_dirty(folder: Path) -> str:
+    """Whether tracked files differ from the commit: yes, no, or unknown where git cannot tell."""
+    if not shutil.which("git"):
+        return "unknown"
+    found = spawn.capture(["git", "status", "--porcelain", "--untracked-files=no"], timeout_s=30.0, cwd=folder)
+    return "unknown" if found.code else "yes" if found.output else "no"
 
 
 def snapshot(provider: str, isolation: str, about: Mapping[str, Value], command: Sequence[str] = ()) -> Environment:

@@ -32,7 +32,7 @@ class Settings:
     start_timeout_s: float = 60.0
     # Folder of run directories, relative to the folder that `lab` is called in. Default reports/runs.
     runs: str = "reports/runs"
-    # Where the load driver runs on Kubernetes: inside (a Job in the cluster) or outside (on this machine, through a mapped port; kind only).
+    # Where the load driver runs on Kubernetes: inside (a Job in the cluster), or outside (on this machine, through kind's mapped port).
     driver: str = "inside"
     # Load drivers at the same time, each with its share of one schedule. 0: as many as the highest rate needs.
     driver_processes: int = 0

@@ -1,5 +1,8 @@
 """The machine's identity: hashed fields only; siblings and claims."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from lab import environment
@@ -28,7 +31,7 @@ def test_claims_grow_with_the_machine(monkeypatch: pytest.MonkeyPatch, cores: in
     assert {"cpu", "bytes", "cost", "cold", "p50"} <= set(claimed)
 
 
-def test_the_commit_is_read_without_a_process(tmp_path) -> None:
+def test_the_commit_is_read_without_a_process(tmp_path: Path) -> None:
     git = tmp_path / ".git"
     (git / "refs/heads").mkdir(parents=True)
     (git / "HEAD").write_text("ref: refs/heads/main\n")
@@ -38,3 +41,17 @@ def test_the_commit_is_read_without_a_process(tmp_path) -> None:
     (git / "packed-refs").write_text("# pack-refs\n" + "b" * 40 + " refs/heads/main\n")
     assert environment._git_commit(tmp_path) == "b" * 40
     assert environment._git_commit(tmp_path.parent / "elsewhere") != "b" * 40
+
+
+def test_a_dirty_checkout_is_told_from_a_clean_one_and_from_none(tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x@y", *words], cwd=tmp_path, check=True, capture_output=True)
+
+    assert environment.subject(tmp_path, "", 1)["dirty"] == "unknown"
+    git("init")
+    (tmp_path / "kept").write_text("1")
+    git("add", ".")
+    git("commit", "-m", "one")
+    assert environment.subject(tmp_path, "", 1)["dirty"] == "no"
+    (tmp_path / "kept").write_text("2")
+    assert environment.subject(tmp_path, "", 1)["dirty"] == "yes"
