@@ -272,7 +272,7 @@ class _Standing:
 
 def _together(service: Service) -> Service:
     """All its instances as one application, which has the places of all."""
-    instances = service.instances if service.scaling == "fixed" else service.max_instances
+    instances = service.max_instances if service.scaling == "to_zero" else service.instances
     return replace(service, concurrency=service.concurrency * instances)
 
 

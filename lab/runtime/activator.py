@@ -36,12 +36,13 @@ from lab.contracts import Replicas
 from lab.errors import InputError, LabError
 from lab.model import Topology
 from lab.rundir import decode
-from lab.runtime import serving, timing
+from lab.runtime import serving, status, timing
 from lab.runtime.answers import EXPECTED, REQUEST_ID_HEADER, Gone, Refused, answer_error, explain, header, read_body, render, status_of
 from lab.runtime.calls import HEADER_BYTES
-from lab.runtime.config import FUNCTIONS_PATH, LIVE_PATH, READY_PATH, ServiceConfig
+from lab.runtime.config import FUNCTIONS_PATH, ServiceConfig
 from lab.runtime.pool import Assign
 from lab.runtime.scaling import Events, Function
+from lab.runtime.status import Identity
 
 INVOCATION_S: Final = 60.0
 MANAGEMENT_S: Final = 60.0
@@ -57,9 +58,9 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=INVOCATION_S)
 class Activator:
     """ASGI. The way of a request to its function is short and its own; all else is a small Starlette application."""
 
-    def __init__(self, topology: Topology, service: str, replicas: Replicas) -> None:
+    def __init__(self, topology: Topology, identity: Identity, replicas: Replicas) -> None:
         scaled = [s for s in topology.services if s.scaling == "to_zero"]
-        self._service = service
+        self._service = identity.service
         self._threads = ThreadPoolExecutor(sum(s.max_instances for s in scaled), thread_name_prefix="replicas")
         self._events = Events()
         self._functions = {s.name: Function(s, replicas, self._threads, self._events) for s in scaled}
@@ -68,8 +69,7 @@ class Activator:
             Route("/-/fill", self._fill, methods=["POST"]),
             Route("/-/drain", self._drain, methods=["POST"]),
             Route("/-/status", self._status),
-            Route(READY_PATH, self._live),
-            Route(LIVE_PATH, self._live),
+            *status.routes(identity, lambda: self._session is not None),
         ]
         self._rest = Starlette(routes=routes, lifespan=self._lifespan, exception_handlers={LabError: _refused, HTTPException: _not_found})
 
@@ -109,7 +109,7 @@ class Activator:
                 raise KeyError(f"function {name}")
             body = await read_body(scope, receive)
             request = _Request(method=scope["method"], target=_target(rest, scope), headers=_headers(scope, request_id), body=body)
-            status, headers, content = await self._invoke(function, request, recorder, receive)
+            code, headers, content = await self._invoke(function, request, recorder, receive)
         except Gone:
             return
         except EXPECTED as error:
@@ -117,7 +117,7 @@ class Activator:
             await answer_error(send, error, [(_TIMING, recorder.header().encode()), (_REQUEST_ID, request_id), *extra])
             return
         headers.append((_TIMING, recorder.header().encode()))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.start", "status": code, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
     async def _invoke(
@@ -200,9 +200,6 @@ class Activator:
     def _state(self) -> Mapping[str, Mapping[str, int]]:
         return {name: f.pool.counts() for name, f in self._functions.items()}
 
-    async def _live(self, _request: Request) -> Response:
-        return JSONResponse({"status": "alive"})
-
 
 class _Unsent(Exception):
     """The request did not leave this process."""
@@ -250,9 +247,12 @@ def main(argv: list[str]) -> int:
         sys.stderr.write("usage: python -m lab.runtime.activator CONFIG.json\n")
         return 2
     path = Path(argv[1])
+    serving.end_on_sigterm()
     try:
         config = decode(path.read_bytes(), ServiceConfig, str(path))
-        serving.run(Activator(config.topology, config.service, registry.replicas(config.provider, config.replicas_handle)), config, {})
+        identity = Identity(deployment=config.deployment, service=config.service, instance=config.instance)
+        replicas = registry.replicas(config.provider, config.replicas_handle)
+        serving.run(Activator(config.topology, identity, replicas), config, {})
     except LabError as error:
         sys.stderr.write(f"{error.what}\n{error.hint}\n")
         return 3

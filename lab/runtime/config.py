@@ -12,6 +12,10 @@ STAGES_PATH = "/stages"
 FUNCTIONS_PATH = "/functions"  # the activator serves /functions/NAME/REST and forwards /REST to an instance of NAME
 READY_PATH = "/readyz"
 LIVE_PATH = "/healthz"
+OWN_PATH = "/-/"  # what a service process tells the lab, or does for it; no gateway routes it
+USAGE_PATH = OWN_PATH + "usage"
+TOKEN_HEADER = "x-lab-token"  # see lab.runtime.guard
+METER_PORT = 9101
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +54,8 @@ class ServiceConfig:
     `ready_fd` (if given): {"phases": {"import_ms": ..., "open_ms": ..., "model_ms": ...}}; if it cannot start it prints why and exits 3.
     `schema_prefix`: the database schema of a stage that `owns` X is <schema_prefix>_X; the service creates it if it is not there.
     Events are lines of its standard output that begin with EVENT_MARK, followed by lab.model.Event as JSON.
+    `drain_s`: after SIGTERM it still takes requests for so long, answering each with `connection: close`, so that clients with kept
+    connections leave by themselves; where clients learn late, as in a cluster, that it goes.
     `replicas_handle` is what `registry.replicas(provider, handle)` needs, for the activator.
     """
 
@@ -69,6 +75,7 @@ class ServiceConfig:
     ready_fd: int | None = None
     replicas_handle: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
+    drain_s: float = 0.0
 
 
 EVENT_MARK = "@event "

@@ -30,7 +30,7 @@ from lab.errors import InputError, LabError
 from lab.model import Message
 from lab.model.workload import Scalar
 from lab.rundir import decode
-from lab.runtime import page, serving, timing, walk
+from lab.runtime import page, serving, status, timing, walk
 from lab.runtime.answers import (
     EXPECTED,
     JSON_TYPE,
@@ -43,9 +43,10 @@ from lab.runtime.answers import (
     read_body,
     render,
 )
-from lab.runtime.config import FIELDS_HEADER, LIVE_PATH, READY_PATH, STAGES_PATH, ServiceConfig
+from lab.runtime.config import FIELDS_HEADER, STAGES_PATH, ServiceConfig
 from lab.runtime.events import event, print_events
 from lab.runtime.openapi import document
+from lab.runtime.status import Identity
 from lab.runtime.walk import Walker
 
 if TYPE_CHECKING:
@@ -103,8 +104,15 @@ def _url_fields(scope: Scope) -> Mapping[str, str]:
     return {**dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)), **in_path} if query else in_path
 
 
-def app(config: ServiceConfig, tools: Tools, workload: Workload | None = None, report: walk.Report = print_events) -> Starlette:
+def app(
+    config: ServiceConfig,
+    tools: Tools,
+    workload: Workload | None = None,
+    report: walk.Report = print_events,
+    identity: Identity | None = None,
+) -> Starlette:
     """Opens what the service's stages need at once; calls, batches and deferred work run within its lifespan."""
+    identity = identity or _identity(config)
     workload = workload or registry.workload(config.topology.workload)
     topology, service = config.topology, config.topology.service(config.service)
     handlers = workload.handlers(service.stages, tools)
@@ -129,7 +137,7 @@ def app(config: ServiceConfig, tools: Tools, workload: Workload | None = None, r
     routes.append(Route(STAGES_PATH + "/{names}", _Endpoint(walker, service.name, asked, True), methods=["POST"]))
     if service.page:
         routes += page.routes(workload)
-    return _application(config, workload, walker, routes)
+    return _application(identity, workload, walker, routes)
 
 
 def _caller(config: ServiceConfig, report: walk.Report) -> Caller | None:
@@ -148,10 +156,13 @@ def _always(way: walk.Route) -> Callable[[Scope], walk.Route]:
     return lambda _scope: way
 
 
-def _application(config: ServiceConfig, workload: Workload, walker: Walker, routes: list[BaseRoute]) -> Starlette:
+def _identity(config: ServiceConfig) -> Identity:
+    return Identity(deployment=config.deployment, service=config.service, instance=config.instance)
+
+
+def _application(identity: Identity, workload: Workload, walker: Walker, routes: list[BaseRoute]) -> Starlette:
     opened = False
     described = document(workload)
-    identity = {"deployment": config.deployment, "service": config.service, "instance": config.instance}
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -162,16 +173,10 @@ def _application(config: ServiceConfig, workload: Workload, walker: Walker, rout
         opened = False
         await walker.close()
 
-    async def ready(_request: Request) -> Response:
-        return JSONResponse(identity, 200 if opened else 503, headers={"x-lab-deployment": config.deployment})
-
-    async def live(_request: Request) -> Response:
-        return JSONResponse({"status": "alive"})
-
     async def contract(_request: Request) -> Response:
         return JSONResponse(described)
 
-    routes += [Route(READY_PATH, ready), Route(LIVE_PATH, live), Route("/openapi.json", contract)]
+    routes += [*status.routes(identity, lambda: opened), Route("/openapi.json", contract)]
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error, Exception: _bug})
 
 
@@ -204,10 +209,12 @@ def serve(config: ServiceConfig) -> None:
         model_s += perf_counter() - began
         return data
 
-    application = app(config, replace(found, model=timed_model), workload)
+    identity = _identity(config)
+    application = app(config, replace(found, model=timed_model), workload, identity=identity)
     opened = perf_counter()
     phases = {"import_ms": imported - _BEGAN, "open_ms": opened - imported - model_s, "model_ms": model_s}
-    serving.run(application, config, {k: v * 1e3 for k, v in phases.items()})
+    identity.phases_ms.update({k: v * 1e3 for k, v in phases.items()})
+    serving.run(application, config, identity.phases_ms)
 
 
 def main(argv: list[str]) -> int:
@@ -215,6 +222,7 @@ def main(argv: list[str]) -> int:
         sys.stderr.write("usage: python -m lab.runtime.host CONFIG.json\n")
         return 2
     path = Path(argv[1])
+    serving.end_on_sigterm()
     try:
         serve(decode(path.read_bytes(), ServiceConfig, str(path)))
     except LabError as error:

@@ -38,7 +38,7 @@ class DatabaseKeys(msgspec.Struct):
     password: str
 
 
-def _credentials(path: str, kind: type[Any]) -> Any:
+def read_keys(path: str, kind: type[Any]) -> Any:
     try:
         return msgspec.json.decode(Path(path).read_bytes(), type=kind)
     except (OSError, msgspec.DecodeError) as error:
@@ -56,7 +56,7 @@ class S3Store:
         import urllib3  # here, as the two take 0.3 s of CPU that a process without an object store need not spend
         from minio import Minio
 
-        keys: StoreKeys = _credentials(address.credentials_path, StoreKeys)
+        keys: StoreKeys = read_keys(address.credentials_path, StoreKeys)
         pool = urllib3.PoolManager(
             maxsize=CONNECTIONS,
             timeout=urllib3.Timeout(connect=CONNECT_S, read=ANSWER_S),
@@ -183,7 +183,7 @@ class PostgresDatabase:
         self._where = f"the database {address.name} at {address.host}:{address.port}"
         self._failures = (psycopg.OperationalError, PoolTimeout)
         self._exists = (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateObject, psycopg.errors.DuplicateTable)
-        keys: DatabaseKeys = _credentials(address.credentials_path, DatabaseKeys)
+        keys: DatabaseKeys = read_keys(address.credentials_path, DatabaseKeys)
         parameters: dict[str, Any] = {
             "host": address.host,
             "port": address.port,

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from minio.versioningconfig import ENABLED, VersioningConfig
 
 from lab import spawn
 from lab.errors import MachineError
@@ -101,6 +102,19 @@ def test_a_bucket_goes_with_its_contents_and_may_go_twice(running: Running) -> N
     running.store.remove_bucket("d-goes")
     running.store.remove_bucket("d-goes")
     assert not running.store.client().bucket_exists(bucket_name="d-goes")
+
+
+def test_a_bucket_goes_with_older_versions_and_delete_markers(running: Running) -> None:
+    running.store.make_bucket("d-versions", {})
+    client = running.store.client()
+    client.set_bucket_versioning(bucket_name="d-versions", config=VersioningConfig(ENABLED))
+    store = running.bucket("d-versions")
+    for key in ("twice", "twice", "gone"):
+        store.put(key, b"x")
+    store.delete("gone")
+    assert len(list(client.list_objects(bucket_name="d-versions", recursive=True, include_version=True))) == 4
+    running.store.remove_bucket("d-versions")
+    assert not client.bucket_exists(bucket_name="d-versions")
 
 
 @pytest.mark.parametrize("wrong", ["access_key", "secret_key"])

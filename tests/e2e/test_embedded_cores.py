@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.model import Budget, Operation, Shape
-from lab.providers.embedded import cores, gateway
-from lab.providers.embedded.cores import Cores
-from lab.registry import architecture, workload
+from lab import cores
+from lab.cores import Cores
 
 PLAIN_2 = [(0,), (1,)]
 THREADED_1 = [(0, 1)]
@@ -55,37 +53,3 @@ def test_physical_cores_are_read_from_the_thread_siblings(tmp_path: Path) -> Non
 def test_without_affinity_nothing_is_claimed() -> None:
     nothing = Cores(system=(), rest=())
     assert (nothing.isolation, nothing.enforcement) == ("none", "none")
-
-
-# ---- routes of the gateway, as plain data ------------------------------------------------------------------------------------
-
-
-def routes(name: str, operations: tuple[Operation, ...] | None = None) -> dict[str, dict[str, dict[str, object]]]:
-    found, placing = workload("noop"), architecture(name)
-    shape = Shape(name="noop", model_size="S", stages=found.stages, operations=found.operations)
-    topology = placing.place(shape, Budget(), placing.Options())
-    urls = {s.name: [f"http://127.0.0.1:{1000 + i}"] for i, s in enumerate(topology.services)}
-    made = gateway.routes("c-1", topology, operations or found.operations, urls)
-    return made["http"]  # type: ignore[return-value]
-
-
-def test_an_operation_is_its_method_and_path() -> None:
-    routers = routes("three_tier")["routers"]
-    assert routers["classify"]["rule"] == "Method(`POST`) && Path(`/v1/classify`)"
-    assert routers["result"]["rule"] == "Method(`GET`) && PathRegexp(`^/v1/results/[^/]+$`)"
-    assert routers["classify"]["priority"] > routers["result"]["priority"]  # type: ignore[operator]
-
-
-def test_functions_are_reached_below_the_activator() -> None:
-    made = routes("serverless")
-    entry = made["routers"]["classify"]["service"]
-    assert made["routers"]["classify"]["middlewares"] == [f"to-{entry}"]
-    assert made["middlewares"][f"to-{entry}"] == {"addPrefix": {"prefix": f"/functions/{entry}"}}
-    assert "middlewares" not in made["routers"]["lab-readiness"], "asking for readiness starts no function"
-
-
-def test_the_page_gets_what_nothing_else_wants() -> None:
-    page = routes("three_tier")["routers"]["lab-page"]
-    assert (page["rule"], page["service"]) == ("PathPrefix(`/`)", "app")
-    assert page["priority"] == min(r["priority"] for r in routes("three_tier")["routers"].values())  # type: ignore[type-var]
-    assert "lab-page" not in routes("microservices")["routers"]

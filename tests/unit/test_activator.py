@@ -19,6 +19,7 @@ from lab.model import Service, Topology
 from lab.runtime import serving, timing
 from lab.runtime.activator import Activator
 from lab.runtime.config import EVENT_MARK
+from lab.runtime.status import Identity
 
 DEADLINE_S = 20.0
 
@@ -111,7 +112,8 @@ async def cloud(adopted: int = 0, **limits: Any) -> AsyncIterator[Cloud]:
     function = Service(name="f", scaling="to_zero", instances=0, concurrency=1, **{"max_instances": 2, **limits})
     topology = Topology(architecture="t", workload="w", services=(Service(name="activator", role="activator"), function), routes={})
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(serving.server_config(Activator(topology, "activator", instances)))
+    identity = Identity(deployment="d", service="activator", instance=1)
+    server = uvicorn.Server(serving.server_config(Activator(topology, identity, instances)))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     running = asyncio.create_task(server._serve([listener]))
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=DEADLINE_S)) as session:
@@ -312,3 +314,14 @@ def test_events_tell_what_happened(capsys: pytest.CaptureFixture[str]) -> None:
     assert events[0]["values"]["import_ms"] == 1.0 and events[0]["values"]["duration_ms"] > 0
     assert [(e["values"]["cold"], e["values"]["memory_mib"]) for e in events[2:4]] == [(True, 256), (False, 256)]
     assert [e["values"]["instances"] for e in (events[1], events[5])] == [1, 0]
+
+
+def test_it_says_who_it_is_and_what_it_used() -> None:
+    async def play(c: Cloud) -> None:
+        status, told, headers = await c.ask("/readyz", method="GET")
+        assert (status, headers["x-lab-deployment"]) == (200, "d")
+        assert told == {"deployment": "d", "service": "activator", "instance": 1, "phases_ms": {}}
+        used = (await c.ask("/-/usage", method="GET"))[1]
+        assert used["cpu_s"] > 0 and used["memory_mib"] > 0 and used["at_s"] > 0
+
+    history({}, play)

@@ -168,7 +168,7 @@ def test_readiness_says_who_answers() -> None:
     with chain({"echo": echo}) as url:
         answer = ask(url, "GET", "/readyz")
         assert answer.status == 200 and answer.headers["x-lab-deployment"] == "d"
-        assert json.loads(answer.body) == {"deployment": "d", "service": "one", "instance": 0}
+        assert json.loads(answer.body) == {"deployment": "d", "service": "one", "instance": 0, "phases_ms": {}}
         assert ask(url, "GET", "/healthz").status == 200
 
 

@@ -30,7 +30,8 @@ class Provider:
 
     def capabilities(self, cpus: float = 1.0) -> Capabilities:
         """`cpus`: the budget of the architecture, which decides how many cores it gets."""
-        from lab.providers.embedded import cores
+        from lab import cores
+        from lab.providers.embedded.faults import FAULTS
 
         split = cores.here(cpus)
         return Capabilities(
@@ -40,6 +41,7 @@ class Provider:
             measures_usage=True,
             system_cpus=split.system,
             driver_cpus=split.rest,
+            faults=FAULTS,
         )
 
     def prepare(self) -> None:
@@ -52,12 +54,12 @@ class Provider:
     # ---- the Lab -------------------------------------------------------------------------------------------------------
 
     def up(self, report: Callable[[str], None] = lambda _: None, *, owner_pid: int | None = None) -> tuple[Endpoint, ...]:
+        from lab.lock import locked
         from lab.providers.embedded import launch
-        from lab.providers.embedded.lock import locked
 
         self.prepare()
         self._layout.make()
-        with locked(self._layout, self._settings.start_timeout_s, report):
+        with locked(self._layout.lock, self._settings.start_timeout_s, report):
             standing = self._standing()
             if standing is None:
                 launch.supervisor(self._settings, self._layout, report, owner_pid)
@@ -75,11 +77,11 @@ class Provider:
     def down(self) -> None:
         from contextlib import suppress
 
+        from lab.lock import Deleted, locked
         from lab.providers.embedded import launch
-        from lab.providers.embedded.lock import Deleted, locked
 
         if self._layout.known():
-            with suppress(Deleted), locked(self._layout, self._settings.start_timeout_s):
+            with suppress(Deleted), locked(self._layout.lock, self._settings.start_timeout_s):
                 launch.end(self._layout, keep_data=True)
 
     def destroy(self) -> tuple[str, ...]:
@@ -87,11 +89,11 @@ class Provider:
         from contextlib import suppress
 
         from lab import ownership
+        from lab.lock import Deleted, locked
         from lab.providers.embedded import launch, leftovers
-        from lab.providers.embedded.lock import Deleted, locked
 
         if self._layout.known():
-            with suppress(Deleted), locked(self._layout, self._settings.start_timeout_s):
+            with suppress(Deleted), locked(self._layout.lock, self._settings.start_timeout_s):
                 ownership.mark(self._layout.state)  # one of an older version is known by files that go first
                 return launch.end(self._layout, keep_data=False) + leftovers.erase(self._layout)
         if self._layout.state.exists():
@@ -153,7 +155,13 @@ class Provider:
         return self._client().call("usage", Nothing(), Usages).usages
 
     def inject(self, deployment: str, service: str, fault: Fault, duration_s: float = 0.0) -> None:
-        raise InputError(f"fault {fault}: not among {', '.join(self.capabilities().faults) or 'none'}", "see `lab doctor`")
+        """An instance that was killed is not started again (Kubernetes would); the gateway still sends its share to where it was."""
+        from lab.providers.embedded.control import FaultRequest, Nothing
+
+        if fault not in self.capabilities().faults:
+            raise InputError(f"fault: found {fault!r}, wanted {' or '.join(self.capabilities().faults)}", "see lab/contracts.py")
+        request = FaultRequest(deployment=deployment, service=service, fault=fault, duration_s=duration_s)
+        self._client().call("inject", request, Nothing)
 
     def logs(self, service: str = "", deployment: str = "") -> Iterator[str]:
         from lab.providers.embedded import telling

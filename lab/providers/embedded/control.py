@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from lab import errors
-from lab.contracts import Endpoint
+from lab.contracts import Endpoint, Fault
 from lab.model import Operation, Topology, Usage
 from lab.runtime.config import ModelAddress
 
@@ -49,6 +49,14 @@ class ReplicaRequest:
     service: str
     url: str = ""
     count: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaultRequest:
+    deployment: str
+    service: str
+    fault: Fault
+    duration_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +103,7 @@ REQUESTS: Mapping[str, type] = {
     "set": ReplicaRequest,
     "add": ReplicaRequest,
     "remove": ReplicaRequest,
+    "inject": FaultRequest,
     "shutdown": ShutdownRequest,
 }
 

@@ -12,17 +12,19 @@ from pathlib import Path
 
 import msgspec
 
-from lab.contracts import Deployment
+from lab.contracts import Deployment, Fault
 from lab.errors import InputError, MachineError
 from lab.model import Event, Service, Usage
-from lab.providers.embedded import consumption, control, gateway
-from lab.providers.embedded.consumption import Consumption
+from lab.providers.embedded import control
 from lab.providers.embedded.control import DeployRequest
+from lab.providers.embedded.faults import Faults
 from lab.providers.embedded.instances import Door, Instance, Starter
 from lab.providers.embedded.layout import Layout, own_folder, remove_tree
 from lab.providers.embedded.platform import Platform
 from lab.rundir import append, encode, write
+from lab.runtime import consumption, gateway_routes
 from lab.runtime.config import FUNCTIONS_PATH, ServiceConfig
+from lab.runtime.consumption import Consumption
 from lab.spawn import Process, Record
 
 STOP_S = 5.0
@@ -62,6 +64,7 @@ class Deployed:
         self._ended: defaultdict[str, Consumption] = defaultdict(Consumption)
         self._last_seen: dict[int, Consumption] = {}
         self._closed = False
+        self._faults = Faults(self._tell)
 
     # ---- start and stop ------------------------------------------------------------------------------------------------
 
@@ -84,7 +87,7 @@ class Deployed:
             ready = [each.result() for each in starting]
         door = self._platform.gateway
         self.routed = True
-        door.route(gateway.routes(self.id, self.request.topology, self.request.operations, addresses))
+        door.route(gateway_routes.routes(self.id, self.request.topology, self.request.operations, addresses))
         door.await_deployment(self.id, deadline)
         ready_s = {name: max(i.ready_s for i in ready if i.service == name) for name in {i.service for i in ready}}
         return Deployment(id=self.id, url=door.endpoint.url, ready_s=ready_s, control_url=self._activator())
@@ -92,7 +95,7 @@ class Deployed:
     def retire(self) -> None:
         """Stops everything, and removes its routes, bucket, schemas and files."""
         if self.routed and self._platform.gateway.process.alive:
-            self._platform.gateway.route(gateway.NO_ROUTES)
+            self._platform.gateway.route(gateway_routes.NO_ROUTES)
         self._halt(STOP_S)
         erase(self.id, self._layout, self._platform)
 
@@ -104,7 +107,11 @@ class Deployed:
             self._instances.clear()
         if running:
             with ThreadPoolExecutor(len(running)) as pool:
-                list(pool.map(lambda p: p.stop(grace_s), running))
+                list(pool.map(lambda p: self._stop(p, grace_s), running))
+
+    def _stop(self, process: Process, grace_s: float) -> None:
+        self._faults.resume(process)
+        process.stop(grace_s)
 
     def _start_one(self, service: Service, door: Door, deadline: float) -> Instance:
         with self._lock:
@@ -128,6 +135,7 @@ class Deployed:
 
     def _end(self, process: Process) -> None:
         """However it ended: its CPU time stays in the totals."""
+        self._faults.resume(process)
         with self._lock:
             self._processes.pop(process.pid, None)
             gone = [i for i in self._instances if i.process is process]
@@ -177,11 +185,11 @@ class Deployed:
         return found
 
     def _readdress(self, service: str) -> None:
-        """After a fixed service has got or lost an instance."""
-        if self.request.topology.service(service).scaling == "fixed":
+        """After a service has got or lost an instance that its callers know."""
+        if self.request.topology.service(service).scaling != "to_zero":
             found = self._publish({s.name: list(self.urls(s.name)) for s in self.request.topology.services})
             if self.routed:
-                self._platform.gateway.route(gateway.routes(self.id, self.request.topology, self.request.operations, found))
+                self._platform.gateway.route(gateway_routes.routes(self.id, self.request.topology, self.request.operations, found))
 
     def _activator(self) -> str:
         """Its own address; empty where nothing scales to zero."""
@@ -209,7 +217,7 @@ class Deployed:
         if chosen:
             self._readdress(name)
         for instance in chosen:
-            instance.process.stop(STOP_S)
+            self._stop(instance.process, STOP_S)
 
     def set(self, name: str, count: int, timeout_s: float) -> None:
         before = len(self.urls(name))
@@ -219,6 +227,15 @@ class Deployed:
             self.remove(name, url)
         if count != before:
             self._tell("scale", name, {"from": before, "to": count})
+
+    def inject(self, name: str, fault: Fault, duration_s: float) -> None:
+        """Breaks the service's first instance."""
+        service = self._service(name).name
+        with self._lock:
+            chosen = next((i for i in self._instances if i.service == service), None)
+        if chosen is None:
+            raise MachineError(f"no instance of {name} runs that could be broken", "send it a request first, or fill its pool")
+        self._faults.inject(chosen, fault, duration_s)
 
     def _service(self, name: str) -> Service:
         found = next((s for s in self.request.topology.services if s.name == name), None)

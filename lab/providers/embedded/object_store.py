@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +15,7 @@ from lab.contracts import Endpoint
 from lab.errors import MachineError
 from lab.providers.embedded import ports, programs, seaweed
 from lab.providers.embedded.layout import Layout, credentials, own_folder, write_secret
+from lab.runtime import provisioning
 from lab.runtime.config import StoreAddress
 from lab.spawn import Command, Process, Record, start
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from minio import Minio
 
 SERVICE = "object_store"
-PROBE_BUCKET = "lab-ready"
-WHY = "`lab logs object_store` shows why"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,68 +33,22 @@ class Store:
     endpoint: Endpoint
 
     def address(self, bucket: str) -> StoreAddress:
-        url = urlsplit(self.endpoint.url)
-        return StoreAddress(endpoint=url.netloc, bucket=bucket, credentials_path=self.endpoint.credentials, secure=url.scheme == "https")
+        return _address(self.endpoint.url, bucket, Path(self.endpoint.credentials))
 
     def client(self) -> Minio:
-        return _client(self.endpoint.url, Path(self.endpoint.credentials))
+        return provisioning.store_client(self.address(""))
 
     def make_bucket(self, bucket: str, objects: Mapping[str, bytes]) -> None:
-        client = self.client()
-        with _asking(f"make bucket {bucket}"):
-            client.make_bucket(bucket_name=bucket)
-            for key, data in objects.items():
-                client.put_object(bucket_name=bucket, object_name=key, data=io.BytesIO(data), length=len(data))
+        provisioning.make_bucket(self.address(bucket), objects)
 
     def remove_bucket(self, bucket: str) -> None:
         """With all its objects; fine if it is not there."""
-        with _asking(f"remove bucket {bucket}"):
-            _remove_bucket(self.client(), bucket)
+        provisioning.remove_bucket(self.address(bucket))
 
 
-def _remove_bucket(client: Minio, bucket: str) -> None:
-    from minio.deleteobjects import DeleteObject
-    from minio.error import S3Error
-
-    try:
-        client.remove_bucket(bucket_name=bucket)  # SeaweedFS drops the contents with it
-    except S3Error as error:
-        if error.code == "NoSuchBucket":
-            return
-        if error.code != "BucketNotEmpty":
-            raise
-        names = (DeleteObject(str(o.object_name)) for o in client.list_objects(bucket_name=bucket, recursive=True))
-        for failed in client.remove_objects(bucket_name=bucket, delete_object_list=names):
-            raise MachineError(f"cannot delete {failed.name} in bucket {bucket}: {failed.message}", WHY) from error
-        client.remove_bucket(bucket_name=bucket)
-
-
-@contextlib.contextmanager
-def _asking(what: str) -> Iterator[None]:
-    """Raises MachineError for whatever the store or the way to it has against `what`."""
-    from minio.error import MinioException
-    from urllib3.exceptions import HTTPError
-
-    try:
-        yield
-    except (MinioException, HTTPError) as error:
-        raise MachineError(f"the object store did not {what}: {error}", WHY) from error
-
-
-def _client(url: str, secret: Path) -> Minio:
-    import urllib3
-    from minio import Minio
-
-    parts, keys = urlsplit(url), credentials(secret)
-    pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=2.0, read=30.0), retries=False)
-    return Minio(
-        endpoint=parts.netloc,
-        access_key=keys["access_key"],
-        secret_key=keys["secret_key"],
-        secure=parts.scheme == "https",
-        region="us-east-1",  # asking for it would cost a request
-        http_client=pool,
-    )
+def _address(url: str, bucket: str, secret: Path) -> StoreAddress:
+    parts = urlsplit(url)
+    return StoreAddress(endpoint=parts.netloc, bucket=bucket, credentials_path=str(secret), secure=parts.scheme == "https")
 
 
 def run(setting: str, layout: Layout, record: Record, deadline: float) -> Store:
@@ -109,8 +60,7 @@ def run(setting: str, layout: Layout, record: Record, deadline: float) -> Store:
         write_secret(secret, json.dumps({"access_key": os.environ["S3_ACCESS_KEY"], "secret_key": os.environ["S3_SECRET_KEY"]}))
         kind, url, version = "s3", setting, ""
         _probe(url, secret)
-        with _asking("delete an object"):
-            _client(url, secret).remove_object(bucket_name=PROBE_BUCKET, object_name="ready")
+        provisioning.remove_probe(_address(url, "", secret))
     else:
         secret = layout.secret(SERVICE, "access_key", "secret_key", "lab")
         kind, serve, version = {
@@ -185,14 +135,7 @@ def _answers(url: str, secret: Path) -> bool | None:
 
 
 def _probe(url: str, secret: Path) -> None:
-    """Writes one object: a store that lists buckets may still be unable to store."""
-    from minio.error import InvalidResponseError, S3Error, ServerError
-    from urllib3.exceptions import HTTPError
-
-    client = _client(url, secret)
     try:
-        if not client.bucket_exists(bucket_name=PROBE_BUCKET):
-            client.make_bucket(bucket_name=PROBE_BUCKET)
-        client.put_object(bucket_name=PROBE_BUCKET, object_name="ready", data=io.BytesIO(b"1"), length=1)
-    except (S3Error, ServerError, InvalidResponseError, HTTPError) as error:
-        raise MachineError(f"the object store at {url} does not take an object: {error}", "is the URL right, and are the keys?") from error
+        provisioning.probe_store(_address(url, "", secret))
+    except MachineError as error:
+        raise MachineError(error.what, "is the URL right, and are the keys?") from error

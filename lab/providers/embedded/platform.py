@@ -11,11 +11,12 @@ from typing import Protocol, TypeVar
 from lab.contracts import Endpoint
 from lab.errors import MachineError
 from lab.model import Usage
-from lab.providers.embedded import consumption, gateway, object_store, postgres
+from lab.providers.embedded import gateway, object_store, postgres
 from lab.providers.embedded.gateway import Gateway
 from lab.providers.embedded.layout import Layout
 from lab.providers.embedded.object_store import Store
 from lab.providers.embedded.postgres import Database
+from lab.runtime import consumption
 from lab.settings import Settings
 from lab.spawn import Process, Record, end, of_lab, pin
 

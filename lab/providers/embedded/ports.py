@@ -1,9 +1,8 @@
-"""Free loopback ports from the kernel, and proof of who listens on them."""
+"""Ports of services: proof of who listens on them, and another try after a race for one."""
 
 from __future__ import annotations
 
 import contextlib
-import socket
 import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -11,9 +10,10 @@ from typing import TypeVar
 import psutil
 
 from lab.errors import MachineError
+from lab.ports import LOOPBACK, free
 from lab.spawn import Process
 
-LOOPBACK = "127.0.0.1"
+__all__ = ["LOOPBACK", "PortTaken", "again_if_taken", "confirm", "free", "listening", "until"]
 POLL_S = 0.02
 CONFIRM_S = 5.0
 T = TypeVar("T")
@@ -21,15 +21,6 @@ T = TypeVar("T")
 
 class PortTaken(MachineError):
     """Somebody took a port between our asking for it and the service's binding it: start again with new ones."""
-
-
-def free(count: int) -> list[int]:
-    """Distinct ports: all are held before the first is let go."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((LOOPBACK, 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def listening(process: Process) -> set[int]:

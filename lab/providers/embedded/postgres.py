@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import shutil
@@ -12,17 +11,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lab.contracts import Endpoint
 from lab.errors import MachineError
 from lab.providers.embedded import ports, programs
 from lab.providers.embedded.layout import UNPRIVILEGED_UID, Layout, credentials, own_folder, reachable, remove_tree, write_secret
+from lab.runtime import provisioning
 from lab.runtime.config import DatabaseAddress
 from lab.spawn import Command, Process, Record, capture, start
-
-if TYPE_CHECKING:
-    import psycopg
 
 SERVICE = "database"
 USER = "lab"
@@ -48,31 +44,11 @@ class Database:
 
     def drop_schemas(self, prefix: str) -> None:
         """All schemas called <prefix>_..., with what is in them."""
-        from psycopg.sql import SQL, Identifier
-
-        with self._connected() as connection:
-            names = [str(row[0]) for row in connection.execute("SELECT nspname FROM pg_namespace")]
-            for name in names:
-                if name.startswith(f"{prefix}_"):
-                    connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(name)))
+        provisioning.drop_schemas(self.address, prefix)
 
     def check(self) -> None:
         """Raises MachineError unless the server answers with our credentials."""
-        with self._connected():
-            pass
-
-    @contextlib.contextmanager
-    def _connected(self) -> Iterator[psycopg.Connection]:
-        import psycopg
-        from psycopg.conninfo import make_conninfo
-
-        a = self.address
-        to = make_conninfo(host=a.host, port=a.port, dbname=a.name, connect_timeout=5, **credentials(Path(a.credentials_path)))
-        try:
-            with psycopg.connect(to, autocommit=True) as connection:
-                yield connection
-        except psycopg.Error as error:
-            raise MachineError(f"the database refuses: {error}", "`lab logs database` shows why") from error
+        provisioning.reach_database(self.address)
 
 
 def uid() -> int | None:

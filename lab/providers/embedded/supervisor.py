@@ -18,15 +18,15 @@ from typing import cast
 import msgspec
 import psutil
 
-from lab import spawn
+from lab import cores, spawn
 from lab.contracts import Deployment
 from lab.errors import InputError, LabError, MachineError
+from lab.lock import locked
 from lab.model import Budget
-from lab.providers.embedded import control, cores, deployments, leftovers, platform
+from lab.providers.embedded import control, deployments, leftovers, platform
 from lab.providers.embedded.control import Added, Answer, Call, Failure, Nothing, Standing, Urls, Usages
 from lab.providers.embedded.deployments import Deployed
 from lab.providers.embedded.layout import Layout
-from lab.providers.embedded.lock import locked
 from lab.rundir import decode
 from lab.settings import Settings
 from lab.spawn import Record
@@ -61,7 +61,7 @@ class Supervisor:
         self.record = Record(path=layout.processes, lab_id=config.lab_id)
         self.keep_data = True
         self.over = threading.Event()
-        self._cpus = cores.physical(frozenset(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else []
+        self._cpus = cores.allowed()
         self._deployed: dict[str, Deployed] = {}
         self._one_at_a_time = threading.Lock()  # deployments come and go one after the other
         self._platform: platform.Platform | None = None
@@ -102,7 +102,7 @@ class Supervisor:
 
     def erase(self) -> None:
         """After the stop, for an owner that cannot do it any more. A command that is at work on the Lab decides itself what stays."""
-        with contextlib.suppress(MachineError), locked(self.layout, timeout_s=0):
+        with contextlib.suppress(MachineError), locked(self.layout.lock, timeout_s=0):
             leftovers.sweep(self.layout, grace_s=0)
             leftovers.erase(self.layout)
 
@@ -160,18 +160,22 @@ class Supervisor:
         return Usages(usages=tuple(used))
 
     def get(self, request: control.ReplicaRequest) -> Urls:
-        return Urls(urls=self._of(request).urls(request.service))
+        return Urls(urls=self._of(request.deployment).urls(request.service))
 
     def set(self, request: control.ReplicaRequest) -> Nothing:
-        self._of(request).set(request.service, request.count, self.config.settings.start_timeout_s)
+        self._of(request.deployment).set(request.service, request.count, self.config.settings.start_timeout_s)
         return Nothing()
 
     def add(self, request: control.ReplicaRequest) -> Added:
-        instance = self._of(request).add(request.service, self.config.settings.start_timeout_s)
+        instance = self._of(request.deployment).add(request.service, self.config.settings.start_timeout_s)
         return Added(url=instance.url, phases_ms=instance.phases_ms)
 
     def remove(self, request: control.ReplicaRequest) -> Nothing:
-        self._of(request).remove(request.service, request.url)
+        self._of(request.deployment).remove(request.service, request.url)
+        return Nothing()
+
+    def inject(self, request: control.FaultRequest) -> Nothing:
+        self._of(request.deployment).inject(request.service, request.fault, request.duration_s)
         return Nothing()
 
     def shutdown(self, request: control.ShutdownRequest) -> Nothing:
@@ -179,10 +183,10 @@ class Supervisor:
         self.over.set()
         return Nothing()
 
-    def _of(self, request: control.ReplicaRequest) -> Deployed:
-        if request.deployment not in self._deployed:
-            raise InputError(f"there is no deployment {request.deployment!r}", f"standing: {', '.join(self._deployed) or 'none'}")
-        return self._deployed[request.deployment]
+    def _of(self, deployment: str) -> Deployed:
+        if deployment not in self._deployed:
+            raise InputError(f"there is no deployment {deployment!r}", f"standing: {', '.join(self._deployed) or 'none'}")
+        return self._deployed[deployment]
 
     def _separate(self, cpus: float) -> tuple[int, ...]:
         """Gives the architecture its cores and moves platform and supervisor to the others; the architecture's CPU numbers."""

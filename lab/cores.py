@@ -47,8 +47,11 @@ def share(groups: list[tuple[int, ...]], cpus: float) -> Cores:
     return Cores(system=everything, rest=everything)
 
 
+def allowed() -> list[tuple[int, ...]]:
+    """The physical cores that this process may use now; none on systems without affinity (macOS)."""
+    return physical(frozenset(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else []
+
+
 def here(cpus: float) -> Cores:
-    """On systems without affinity (macOS) both sets are empty."""
-    if not hasattr(os, "sched_getaffinity"):
-        return Cores(system=(), rest=())
-    return share(physical(frozenset(os.sched_getaffinity(0))), cpus)
+    """Of what this process may use now; both sets are empty on systems without affinity."""
+    return share(allowed(), cpus)
