@@ -5,20 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from lab import environment, ownership, registry, rundir, spawn
-from lab.contracts import Deployment, Provider
+from lab.contracts import Clocked, Deployment, JobRunner, Provider
 from lab.environment import StealClock
-from lab.errors import LabError
-from lab.load import record
+from lab.errors import InputError, LabError
+from lab.load import clocks, record
+from lab.load.clocks import Trip
 from lab.load.drive import drive
 from lab.load.job import DriveJob, DriverRecord
 from lab.load.job import Progress as Driven
-from lab.model import Cell, Environment, Topology
+from lab.load.remote import Place, drive_inside
+from lab.model import Cell, ClockOffset, Environment, Topology
 from lab.progress import Progress
 from lab.rundir import CellDir, CellStatus, RunDir
 from lab.settings import Settings
@@ -45,21 +47,33 @@ class Bench:
         status = CellStatus(cell=cell.id, status="running", deployment=cell.id.replace("_", "-").lower())
         folder.mark(status)
         try:
-            with self._provider(cell) as provider:
-                self.progress.phase(f"{title}deploying")
-                with _deployed(provider, cell, folder, status.deployment) as deployment:
-                    driven = self._load(provider, cell, folder, deployment, title, before_s)
+            self.progress.phase(f"{title}deploying")
+            with self._subject(cell, folder, status.deployment) as (provider, deployment):
+                driven, offsets = self._load(provider, cell, folder, deployment, title, before_s)
             record.to_parquet(folder.stream, folder.samples)
         except (LabError, KeyboardInterrupt) as error:
             reason = error.what if isinstance(error, LabError) else "interrupted"
             folder.mark(replace(status, status="broken", reason=reason))
             raise
-        folder.mark(_done(status, deployment, driven))
+        folder.mark(_done(status, deployment, driven, offsets))
         self._note_state()
 
     @contextmanager
+    def _subject(self, cell: Cell, folder: CellDir, name: str) -> Iterator[tuple[Provider | None, Deployment]]:
+        """No provider where the driver itself serves what it drives: the floor of a driver inside."""
+        if self._served(cell):
+            rundir.write(folder.topology, rundir.encode(cell.topology))
+            yield None, Deployment(id=name, url="", ready_s={})
+            return
+        with self._provider(cell) as provider, _deployed(provider, cell, folder, name) as deployment:
+            yield provider, deployment
+
+    def _served(self, cell: Cell) -> bool:
+        return cell.driver == "inside" and cell.provider != self.settings.provider
+
+    @contextmanager
     def _provider(self, cell: Cell) -> Iterator[Provider]:
-        """The run's own, or for the driver's floor one that lives as long as the cell."""
+        """The run's own, or for the floor of a driver on this machine one that lives as long as the cell."""
         if cell.provider == self.settings.provider:
             yield self.provider
             return
@@ -72,24 +86,44 @@ class Bench:
         finally:
             other.destroy()
 
-    def _load(self, provider: Provider, cell: Cell, folder: CellDir, deployment: Deployment, title: str, before_s: float) -> DriverRecord:
-        job = DriveJob(
-            url=deployment.url,
-            workload=cell.workload,
-            load=cell.load,
-            seed=cell.seed,
-            stream=str(folder.stream),
-            cpus=self.driver_cpus,
-            control_url=deployment.control_url or None,
-            fill={s.name: s.max_instances for s in cell.topology.services if s.scaling == "to_zero"} if cell.topology else {},
-        )
+    def _load(
+        self, provider: Provider | None, cell: Cell, folder: CellDir, deployment: Deployment, title: str, before_s: float
+    ) -> tuple[DriverRecord, dict[str, ClockOffset]]:
+        """The clocks are the driver's and the provider's, against this machine's."""
 
         def show(driven: Driven) -> None:
             self.progress.phase(title + _words(driven, cell))
             self.progress.reach(before_s + cell.expected_s * _share(driven, cell))
 
-        with _sampled(provider, folder):
-            return drive(job, show, log=folder.logs / "driver.log", record=self._tag())
+        log, job = folder.logs / "driver.log", self._job(cell, folder, deployment)
+        before = _trips(provider)
+        with _sampled(provider, folder) if provider else nullcontext():
+            if cell.driver == "inside":
+                driven = drive_inside(self._place(cell, deployment), job, show, log=log, drivers=cell.drivers)
+            else:
+                driven = drive(job, show, log=log, record=self._tag(), drivers=cell.drivers)
+        after = _trips(provider)  # a clock that came or went meanwhile was read at one end
+        ends = {name: (before.get(name) or after[name], after.get(name) or before[name]) for name in {**before, **after}}
+        return driven, {**driven.clocks, **{name: clocks.offset(*both) for name, both in ends.items()}}
+
+    def _job(self, cell: Cell, folder: CellDir, deployment: Deployment) -> DriveJob:
+        inside = cell.driver == "inside"
+        url, control_url = deployment.url, deployment.control_url
+        return DriveJob(
+            url=deployment.inside_url or url if inside else url,
+            workload=cell.workload,
+            load=cell.load,
+            seed=cell.seed,
+            stream=str(folder.stream),
+            cpus=self.driver_cpus,
+            control_url=(deployment.inside_control_url or control_url if inside else control_url) or None,
+            fill={s.name: s.max_instances for s in cell.topology.services if s.scaling == "to_zero"} if cell.topology else {},
+        )
+
+    def _place(self, cell: Cell, deployment: Deployment) -> Place:
+        if not isinstance(self.provider, JobRunner):
+            raise InputError(f"provider {self.provider.name} runs no driver inside", "set `driver` to outside")
+        return Place(runner=self.provider, name=f"{deployment.id}-driver", served=cell.topology if self._served(cell) else None)
 
     def _tag(self) -> spawn.Record:
         """By it `lab clean` finds a driver whose run was killed."""
@@ -142,7 +176,12 @@ def _sampled(provider: Provider, folder: CellDir) -> Iterator[None]:
     sampling.result()
 
 
-def _done(status: CellStatus, deployment: Deployment, driven: DriverRecord) -> CellStatus:
+def _trips(provider: Provider | None) -> dict[str, Trip]:
+    """To each clock of the provider's that is not this machine's."""
+    return clocks.trips(provider.clocks()) if isinstance(provider, Clocked) else {}
+
+
+def _done(status: CellStatus, deployment: Deployment, driven: DriverRecord, offsets: dict[str, ClockOffset]) -> CellStatus:
     return replace(
         status,
         status="done",
@@ -151,6 +190,7 @@ def _done(status: CellStatus, deployment: Deployment, driven: DriverRecord) -> C
         windows=driven.steps(),
         warmup_stable=driven.warmup_stable,
         driver=driven.figures(),
+        clocks=offsets,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from lab.model import Budget, Event, Message, Operation, Request, Response, Shape, Stage, Topology, Usage
 from lab.model.workload import ModelSize
@@ -104,7 +104,8 @@ Fault = Literal["kill", "pause"]
 class Capabilities:
     """`system_cpus` and `driver_cpus` are the CPU numbers that the architecture and everything else get; equal when they share.
 
-    `driver`: where load comes from; inside, the provider runs it as a Job (it has `run_job`). `scaler`: what scales services with
+    `driver`: where load comes from; inside, the provider runs it as a Job (it has `run_job`). `other_driver`: where else it could come
+    from; the floors are measured from there too. `scaler`: what scales services with
     scaling `on_cpu` ("hpa"), empty where nothing does."""
 
     isolation: Literal["pinned", "limits", "none"]
@@ -116,6 +117,7 @@ class Capabilities:
     driver_cpus: tuple[int, ...] = ()
     faults: tuple[Fault, ...] = ()
     driver: Literal["outside", "inside"] = "outside"
+    other_driver: Literal["", "outside", "inside"] = ""
     scaler: str = ""
 
 
@@ -172,10 +174,19 @@ class RunningJob(Protocol):
         """Stops and removes it; twice is fine."""
 
 
+@runtime_checkable
 class JobRunner(Protocol):
     """What a provider with `driver: inside` offers beside Provider."""
 
     def run_job(self, job: Job) -> RunningJob: ...
+
+
+@runtime_checkable
+class Clocked(Protocol):
+    """What a provider offers beside Provider whose events or usage name clocks that are not this machine's."""
+
+    def clocks(self) -> Mapping[str, Callable[[], tuple[float, str]]]:
+        """Each such clock by its name; called, it is read in one round trip: its time.monotonic and its kernel's boot id."""
 
 
 class Replicas(Protocol):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from lab.errors import InputError, MachineError
+from lab.model import ClockOffset
 
 T = TypeVar("T")
 Status = Literal["planned", "running", "done", "broken"]
@@ -19,7 +20,8 @@ Status = Literal["planned", "running", "done", "broken"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellStatus:
-    """`origin_s` is time.monotonic at which the driver's clock read 0; `windows` are (step, start_s, end_s) on the driver's clock."""
+    """`origin_s` is time.monotonic at which the driver's clock read 0; `windows` are (step, start_s, end_s) on the driver's clock.
+    `clocks`: every other clock that events and usage name, and those of drivers elsewhere (driver-0 ...), measured at both ends."""
 
     cell: str
     status: Status
@@ -30,6 +32,7 @@ class CellStatus:
     windows: tuple[tuple[int, float, float], ...] = ()
     warmup_stable: bool | None = None
     driver: dict[str, float] | None = None
+    clocks: dict[str, ClockOffset] = field(default_factory=dict)
     schema_version: int = 1
 
 

@@ -1,22 +1,21 @@
-"""Runs one DriveJob in a process of its own, on the driver's CPUs; gives progress while it runs and the DriverRecord when it has ended."""
+"""Runs one DriveJob on this machine, in one process or several, on the driver's CPUs; gives progress and, at its end, the DriverRecord."""
 
 from __future__ import annotations
 
-import os
-import select
-import signal
-import sys
+import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from lab import registry, rundir, spawn
-from lab.errors import InputError, LabError, MachineError
-from lab.load.job import DriveJob, DriverRecord, Failure, Line, Progress
+from lab import spawn
+from lab.load import merge
+from lab.load.conduct import conduct
+from lab.load.job import DriveJob, DriverRecord, Progress
+from lab.load.process import DriverProcess
 
 PATIENCE_S = 120.0  # for start, payloads and preload, which no ladder bounds
 CONTROL_S = 65.0  # for functions to go to zero, or to fill
-GRACE_S = 5.0  # to keep its samples after it was told to stop
 
 
 def longest_s(job: DriveJob) -> float:
@@ -33,66 +32,26 @@ def drive(
     log: Path,
     record: spawn.Record | None = None,
     deadline_s: float | None = None,
+    drivers: int = 1,
 ) -> DriverRecord:
     """`log` gets what the process prints; the job stands beside it. `deadline_s` is for all of it, `longest_s` if not given.
 
     Raises what went wrong in the process; MachineError with its last lines when it died or hung. Whatever ends it, ctrl-C and kill -9
-    included, samples so far are in `job.stream` and no process is left."""
+    included, samples so far are in `job.stream` and no process is left. Of several drivers each has a stream of its own
+    (`part`) until all have ended."""
     deadline = time.monotonic() + (longest_s(job) if deadline_s is None else deadline_s)
-    told = log.with_suffix(".json")
-    rundir.write(told, rundir.encode(job))
-    reading, writing = os.pipe()
-    try:
-        command = spawn.Command(
-            argv=(sys.executable, "-m", "lab.load.locustfile", str(told), str(writing)),
-            service="driver",
-            log=log,
-            env={registry.PROJECT_VARIABLE: str(registry.project())},
-            cpus=job.cpus,
-            pass_fds=(writing,),
-            stop_signal=signal.SIGINT,
-        )
-        process = spawn.start(command, record)
-    except BaseException:
-        os.close(reading)
-        raise
-    finally:
-        os.close(writing)
-    try:
-        return _follow(reading, process, on_progress, deadline)
-    finally:
-        process.stop(GRACE_S)
-        os.close(reading)
+    parts = [part(Path(job.stream), index) for index in range(drivers)]
+    with contextlib.ExitStack() as stack:
+        started = []
+        for index, stream in enumerate(parts):
+            mine = replace(job, stream=str(stream), share=(index, drivers))
+            driver = DriverProcess(mine, part(log, index), record)
+            stack.callback(driver.end)
+            started.append(driver)
+        records, offsets = conduct(started, on_progress, deadline)
+    return records[0] if drivers == 1 else merge.merge(records, offsets, parts, Path(job.stream))
 
 
-def _follow(pipe: int, process: spawn.Process, on_progress: Callable[[Progress], None], deadline: float) -> DriverRecord:
-    for line in _lines(pipe, deadline):
-        if line.progress is not None:
-            on_progress(line.progress)
-        elif line.failure is not None:
-            raise _error(line.failure)
-        elif line.record is not None:
-            process.wait(GRACE_S)
-            return line.record
-    if time.monotonic() >= deadline:
-        raise MachineError(f"the driver did not end in time: {process.failure()}", "the machine is overloaded, or a payload or check hangs")
-    process.wait(GRACE_S)
-    raise MachineError(f"the load driver died: {process.failure()}", "samples so far are kept; `lab run --resume RUN` goes on")
-
-
-def _lines(pipe: int, deadline: float) -> Iterator[Line]:
-    """Until the other end is closed, or the deadline."""
-    rest = b""
-    while (left_s := deadline - time.monotonic()) > 0:
-        if not select.select([pipe], [], [], left_s)[0]:
-            return
-        data = os.read(pipe, 65536)
-        if not data:
-            return
-        *whole, rest = (rest + data).split(b"\n")
-        yield from (rundir.decode(line, Line, "what the driver says") for line in whole)
-
-
-def _error(failure: Failure) -> LabError:
-    kind = InputError if failure.kind == "input" else MachineError
-    return kind(failure.what, failure.hint)
+def part(path: Path, index: int) -> Path:
+    """The first driver's files have the plain names: samples.arrows, samples-1.arrows ..."""
+    return path.with_name(f"{path.stem}-{index}{path.suffix}") if index else path

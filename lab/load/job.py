@@ -1,13 +1,16 @@
-"""What the driver's process is told, and what it answers: JSON lines through a pipe."""
+"""What a driver's process is told, and what it answers: JSON lines through a pipe."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from lab.model import Ladder
-from lab.model.measure import Phase
+from lab.model import Ladder, Topology
+from lab.model.measure import ClockOffset, Phase
 
+JOB_FILE = "job.json"
+JOB_STREAM = "/tmp/samples.arrows"  # in a Job
+CHUNK = 1 << 20  # of the stream, in one answer
 SHARES = ("steal_share", "busy_share", "driver_share", "parent_share")
 
 
@@ -17,7 +20,11 @@ class DriveJob:
 
     `control_url` answers for functions that scale to zero: POST /-/drain, POST /-/fill, GET /-/status; without it there is no cold phase.
     `fill`: function -> instances that stand before warm-up. `cpus`: those of the driver, all if empty.
-    More than `max_in_flight` requests at once are not sent but counted as dropped."""
+    More than `max_in_flight` requests at once are not sent but counted as dropped.
+
+    `share` (index, of): this process is one of several on one schedule and sends every of-th arrival of its windows. Driver 0 alone sends
+    what comes before them: preload, cold phase, fill, and the warm-up with all its arrivals, on whose answers it judges. All say `ready`,
+    and begin the windows when they are told."""
 
     url: str
     workload: str
@@ -28,6 +35,19 @@ class DriveJob:
     control_url: str | None = None
     fill: Mapping[str, int] = field(default_factory=dict)
     max_in_flight: int = 2000
+    share: tuple[int, int] = (0, 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """What a driver in a Job finds as JOB_FILE. `served`: instead of driving job.url, serve this topology on the fake provider in the Job
+    itself and drive that, which is the floor of a driver there."""
+
+    job: DriveJob
+    deadline_s: float
+    served: Topology | None = None
+    host: str = "0.0.0.0"
+    port: int = 8080
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +65,7 @@ class Progress:
 class Window:
     """One step on the driver's clock, with shares of CPU time in it: of all `host_cpus`, what the hypervisor took (None where it is not
     told) and what was busy (what the hypervisor took counts as busy); of one CPU, what the driver used and what the process used that
-    started it."""
+    started it. Of several drivers these two are sums, and `worst_share` is that of the driver that used most."""
 
     step: int
     start_s: float
@@ -55,12 +75,14 @@ class Window:
     driver_share: float
     parent_share: float = 0.0
     host_cpus: int = 1
+    worst_share: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DriverRecord:
     """How the driver itself did. `origin_s`: time.monotonic when its clock read 0. Lag is sent - intended, over the windows' requests.
-    `warmup_stable` is None without a warm-up. `cpu_s` over `wall_s`: of the whole process over its windows."""
+    `warmup_stable` is None without a warm-up. `cpu_s` over `wall_s`: of the whole process over its windows. `drivers`: how many processes
+    this tells of; `clocks`: those of drivers that may run on another machine, against this one's."""
 
     origin_s: float
     windows: tuple[Window, ...]
@@ -77,6 +99,8 @@ class DriverRecord:
     censored: int
     max_in_flight: int
     payload_s: float
+    drivers: int = 1
+    clocks: Mapping[str, ClockOffset] = field(default_factory=dict)
 
     def steps(self) -> tuple[tuple[int, float, float], ...]:
         """As rundir.CellStatus.windows wants them."""
@@ -85,7 +109,7 @@ class DriverRecord:
     def figures(self) -> dict[str, float]:
         """As rundir.CellStatus.driver wants them: for shares the worst window's, and each window's with its step behind the name."""
         found = {f.name: float(getattr(self, f.name)) for f in fields(self) if f.type in ("int", "float") and f.name != "origin_s"}
-        found["cpu_share"] = max((w.driver_share for w in self.windows), default=0.0)
+        found["cpu_share"] = max((w.driver_share if w.worst_share is None else w.worst_share for w in self.windows), default=0.0)
         found["busy_share"] = max((w.busy_share for w in self.windows), default=0.0)
         stolen = [w.steal_share for w in self.windows if w.steal_share is not None]
         found |= {"steal_share": max(stolen)} if stolen else {}
@@ -106,8 +130,9 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """What goes through the pipe: exactly one of these."""
+    """What goes through the pipe: exactly one of these. `ready`: this one of several drivers could begin its windows."""
 
     progress: Progress | None = None
+    ready: bool = False
     record: DriverRecord | None = None
     failure: Failure | None = None

@@ -1,5 +1,7 @@
-"""The driver's process (`python -m lab.load.locustfile JOB.json [FD]`): sends a DriveJob's load on Locust in an open loop; samples go to
-the stream, progress and the driver's own record as JSON lines to FD (standard output if not given).
+"""The driver's process (`python -m lab.load.locustfile JOB.json [FD [BEGIN]]`): sends a DriveJob's load on Locust in an open loop; samples
+go to the stream, progress and the driver's own record as JSON lines to FD (standard output if not given).
+
+One of several drivers reads from the descriptor BEGIN, as one line, the moment of its clock at which all of them begin their windows.
 
 One dispatcher, exact intended times, one greenlet per arrival on a connection of its own, latency from the intended start. Windows follow
 each other without a gap; a request belongs to the step of its intended time. The only module that imports locust.
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import gevent
+import gevent.os
 import gevent.pool
 import msgspec
 import numpy as np
@@ -44,7 +47,31 @@ BEAT_S = 1.0  # samples are flushed and progress is told
 LEAD_S = 0.02  # from the decision to begin a phase to its 0
 JUDGE_S = 0.25  # between two looks at the warm-up
 CONTROL_TIMEOUT_S = 65.0  # the activator itself gives up after 60
+WINDOWS_FROM = 10**9  # of several drivers, sequence numbers of the windows: all know them without knowing how long warm-up was
 now = time.monotonic
+
+
+class Start:
+    """When the windows begin: at once, or, for one of several drivers, at the moment that all are told once all are ready."""
+
+    def __init__(self, say: Callable[[Line], None], together: bool) -> None:
+        self._say, self._together = say, together
+        self._told: AsyncResult[float] = AsyncResult()
+
+    def tell(self, at_s: float) -> None:
+        self._told.set(at_s)
+
+    def ready(self) -> bool:
+        """Whether warm-up may end here; one of several goes on with it until the moment is near."""
+        if self._together:
+            self._say(Line(ready=True))
+        return not self._together
+
+    def reached(self, at_s: float) -> bool:
+        return bool(self._told.ready() and at_s >= self._told.get())
+
+    def moment(self) -> float:
+        return self._told.get() if self._together else now() + LEAD_S
 
 
 class Session:
@@ -52,6 +79,8 @@ class Session:
 
     def __init__(self, job: DriveJob, say: Callable[[Line], None], fire: Callable[..., None]) -> None:
         self.job, self.load, self.say, self.fire = job, job.load, say, fire
+        self.first = job.share[0] == 0
+        self.start = Start(say, together=job.share[1] > 1)
         self.origin_s = now()
         self.main = gevent.getcurrent()
         self.workload = registry.workload(job.workload)
@@ -69,7 +98,8 @@ class Session:
     def run(self) -> DriverRecord:
         self.main = gevent.getcurrent()
         began = now()
-        warm, measured = self._loaded("warmup", schedule.warmup), self._loaded("window", schedule.ladder)
+        warm = self._loaded("warmup", schedule.warmup) if self.first else []
+        measured = self._loaded("window", schedule.ladder)
         payload_s = now() - began
         gc.collect()
         gc.freeze()  # a full collection of what Locust has imported stalls for 37 ms
@@ -77,12 +107,15 @@ class Session:
         beat = gevent.spawn(self._beat)
         beat.link_exception(self.abort)
         try:
-            self._preload()
-            self._cold()
-            self._fill()
-            verdict, warmup_s = self._warm_up(warm)
+            if self.first:
+                self._preload()
+                self._cold()
+                self._fill()
+            verdict, warm_s = self._warm_up(warm)
+            begin_s = self.start.moment()
+            self.clock.until(begin_s - LEAD_S)
             watch = Watch()
-            windows = self._windows(measured, watch)
+            windows = self._windows(measured, watch, begin_s)
             self._land(self.load.drain_s)
         finally:
             beat.kill()
@@ -90,7 +123,7 @@ class Session:
             if self.writing is not None:
                 self.writing.wait()
             self.recorder.close()
-        return self._account(windows, watch, verdict if warm else None, warmup_s, payload_s)
+        return self._account(windows, watch, verdict if warm else None, begin_s - warm_s if warm else 0.0, payload_s)
 
     def _account(
         self, windows: tuple[Window, ...], watch: Watch, verdict: warmup.Verdict | None, warmup_s: float, payload_s: float
@@ -118,6 +151,8 @@ class Session:
     def _loaded(self, phase: Phase, make: Callable[[Ladder, Sequence[Operation], int], schedule.Arrivals]) -> list[Shot]:
         """Payloads are made here, before any load."""
         arrivals = make(self.load, self.workload.operations, self.job.seed)
+        if phase == "window":
+            arrivals = arrivals.share(*self.job.share)
         return shots.load(phase, arrivals, self.workload, self.job.seed, self.connections.address)
 
     def abort(self, greenlet: gevent.Greenlet) -> None:
@@ -186,34 +221,40 @@ class Session:
             raise MachineError(f"{self.job.control_url}{path} answers {answered.status}: {found}", "see the activator's log")
 
     def _warm_up(self, shots: Sequence[Shot]) -> tuple[warmup.Verdict, float]:
-        """Ends as soon as latencies are stable, at the latest after warmup_max_s."""
+        """Ends as soon as latencies are stable, at the latest after warmup_max_s; one of several drivers goes on until all are to begin.
+        Gives the verdict, and when it began."""
         self._enter("warmup", schedule.NO_STEP, len(shots))
-        begin = now() + LEAD_S
-        look = JUDGE_S
+        begin, look = now() + LEAD_S, JUDGE_S
+        verdict = None
         for shot in shots:
-            if shot.offset_s >= look:
+            if verdict is None and shot.offset_s >= look:
                 look = shot.offset_s + JUDGE_S
-                verdict = self._judge(begin)
-                if verdict.stable:
-                    return verdict, now() - begin
-            self._launch(shot, begin)
-        self.clock.until(begin + self.load.warmup_max_s if shots else 0.0)
-        return self._judge(begin), now() - begin
+                verdict = judged if (judged := self._judge(begin)).stable else None
+                if verdict is not None and self.start.ready():
+                    return verdict, begin
+            if self.start.reached(begin + shot.offset_s):
+                break
+            self._launch(shot, begin, next(self.sequence))
+        if verdict is None:
+            self.clock.until(begin + self.load.warmup_max_s if shots else 0.0)
+            verdict = self._judge(begin)
+            self.start.ready()
+        return verdict, begin
 
     def _judge(self, begin_s: float) -> warmup.Verdict:
         done_s, latency_s, operation, ok = zip(*self.warm, strict=True) if self.warm else ((), (), (), ())
         return warmup.judge([at - begin_s for at in done_s], latency_s, operation, ok)
 
-    def _windows(self, measured: Sequence[Shot], watch: Watch) -> tuple[Window, ...]:
+    def _windows(self, measured: Sequence[Shot], watch: Watch, begin: float) -> tuple[Window, ...]:
         steps = len(self.load.rates_per_s)
         edges = np.searchsorted([s.step for s in measured], np.arange(steps + 1))
         windows = []
-        begin = now() + LEAD_S
+        first = WINDOWS_FROM if self.job.share[1] > 1 else next(self.sequence)
         for step in range(steps):
             mine = measured[edges[step] : edges[step + 1]]
             self._enter("window", step, len(mine))
             for shot in mine:
-                self._launch(shot, begin)
+                self._launch(shot, begin, first + shot.place)
             start_s = begin - self.origin_s + step * self.load.window_s
             self.clock.until(begin + (step + 1) * self.load.window_s)
             windows.append(watch.window(step, start_s, start_s + self.load.window_s))
@@ -226,10 +267,9 @@ class Session:
 
     # ---- requests ------------------------------------------------------------------------------------------------------
 
-    def _launch(self, shot: Shot, begin_s: float) -> None:
+    def _launch(self, shot: Shot, begin_s: float, number: int) -> None:
         intended_s = begin_s + shot.offset_s
         self.clock.until(intended_s)
-        number = next(self.sequence)
         if self.in_flight >= self.job.max_in_flight:
             self.dropped += 1
             self._keep(shot, Flight(number, intended_s, error="dropped"))
@@ -299,7 +339,19 @@ class OpenLoopUser(User):
         raise StopUser
 
 
-def main(job_path: str, descriptor: int) -> int:
+def _hear(descriptor: int, session: Session) -> None:
+    """The one line of the parent's; without it the parent is gone."""
+    gevent.os.make_nonblocking(descriptor)
+    heard = b""
+    while not heard.endswith(b"\n") and (data := gevent.os.nb_read(descriptor, 64)):
+        heard += data
+    if heard.endswith(b"\n"):
+        session.start.tell(float(heard))
+    else:
+        session.interrupt()
+
+
+def main(job_path: str, descriptor: int, begin: int | None = None) -> int:
     """The exit code: 0, that of a LabError, 130 when stopped or left by the parent."""
 
     def say(line: Line) -> None:
@@ -319,6 +371,8 @@ def main(job_path: str, descriptor: int) -> int:
         return end(error)
     for number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(number, OpenLoopUser.session.interrupt)
+    if begin is not None:
+        gevent.spawn(_hear, begin, OpenLoopUser.session).link_exception(OpenLoopUser.session.abort)
     runner.start(1, spawn_rate=1)
     try:
         say(Line(record=OpenLoopUser.outcome.get()))
@@ -336,4 +390,4 @@ def _allow_files(wanted: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1))
+    sys.exit(main(sys.argv[1], *map(int, sys.argv[2:] or ["1"])))

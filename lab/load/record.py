@@ -113,6 +113,13 @@ def read(path: Path) -> Recovered:
     return Recovered(pa.Table.from_batches(batches, found), 0 if rest == END_OF_STREAM else len(rest))
 
 
+def save(table: pa.Table, origin_s: float, path: Path) -> None:
+    """A whole stream by atomic rename, as a Recorder leaves it."""
+    whole = table.cast(schema(origin_s))
+    written = [b.serialize().to_pybytes() for b in whole.combine_chunks().to_batches()]
+    rundir.write(path, b"".join((whole.schema.serialize().to_pybytes(), *written, END_OF_STREAM)))
+
+
 def to_parquet(stream: Path, parquet: Path) -> int:
     """The stream becomes a Parquet file by atomic rename and is removed; returns the bytes lost at its end. Raises as `read` does."""
     recovered = read(stream)

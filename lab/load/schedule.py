@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -61,15 +61,21 @@ class RateProfile:
 @dataclass(frozen=True, kw_only=True)
 class Arrivals:
     """Columns of equal length, in order of time. `offset_s`: intended start since the profile's 0. `operation`: index into the operations.
-    `payload`: index for Workload.payload, counted per operation. `step`: index of the ladder's step, NO_STEP in warm-up."""
+    `payload`: index for Workload.payload, counted per operation. `step`: index of the ladder's step, NO_STEP in warm-up.
+    `place`: index in the whole schedule, of which this may be a share."""
 
     offset_s: Floats
     operation: Integers
     payload: Integers
     step: Integers
+    place: Integers
 
     def __len__(self) -> int:
         return len(self.offset_s)
+
+    def share(self, index: int, of: int) -> Arrivals:
+        """Every of-th arrival from `index` on: the shares of all indices are the whole, each arrival once."""
+        return Arrivals(**{f.name: getattr(self, f.name)[index::of] for f in fields(self)})
 
 
 def times(profile: RateProfile, kind: Kind, seed: int, stream: int = _WINDOWS) -> Floats:
@@ -114,7 +120,9 @@ def _arrivals(offsets: Floats, steps: Integers, operations: Sequence[Operation],
     for index in range(len(operations)):
         mine = np.flatnonzero(chosen == index)
         payload[mine] = np.arange(len(mine))
-    return Arrivals(offset_s=offsets, operation=chosen.astype(np.int64), payload=payload, step=steps.astype(np.int64))
+    return Arrivals(
+        offset_s=offsets, operation=chosen.astype(np.int64), payload=payload, step=steps.astype(np.int64), place=np.arange(len(offsets))
+    )
 
 
 def _random(seed: int, stream: int, purpose: int) -> np.random.Generator:

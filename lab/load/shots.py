@@ -12,7 +12,8 @@ from lab.model.measure import Phase
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One arrival, ready to be sent. `offset_s` counts from the beginning of its phase; `operation` is an index, -1 outside a schedule."""
+    """One arrival, ready to be sent. `offset_s` counts from the beginning of its phase; `operation` is an index, -1 outside a schedule;
+    `place` is its place in the schedule of its phase, over all drivers."""
 
     phase: Phase
     request: Request
@@ -20,15 +21,16 @@ class Shot:
     offset_s: float = 0.0
     operation: int = -1
     step: int = schedule.NO_STEP
+    place: int = 0
 
 
 def load(phase: Phase, arrivals: schedule.Arrivals, workload: Workload, seed: int, address: wire.Address) -> list[Shot]:
     names = [o.name for o in workload.operations]
-    columns = (arrivals.offset_s, arrivals.operation, arrivals.payload, arrivals.step)
+    columns = (arrivals.offset_s, arrivals.operation, arrivals.payload, arrivals.step, arrivals.place)
     shots = []
-    for offset_s, operation, payload, step in zip(*(c.tolist() for c in columns), strict=True):
+    for offset_s, operation, payload, step, place in zip(*(c.tolist() for c in columns), strict=True):
         request = workload.payload(seed, payload, names[operation])
-        shots.append(Shot(phase, request, wire.head(request, address), offset_s, operation, step))
+        shots.append(Shot(phase, request, wire.head(request, address), offset_s, operation, step, place))
     return shots
 
 

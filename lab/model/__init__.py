@@ -1,7 +1,7 @@
 """All nouns of the lab: frozen, keyword-only, units in the names; no behaviour beyond what their own fields decide."""
 
 from lab.model.machine import Environment, MachineState
-from lab.model.measure import Event, Sample, Stat, Usage
+from lab.model.measure import ClockOffset, Event, Sample, Stat, Usage
 from lab.model.plan import Budget, Cell, Ladder, Plan
 from lab.model.topology import Batching, Edge, Service, Topology
 from lab.model.workload import Message, Operation, Request, Response, Shape, Stage
@@ -10,6 +10,7 @@ __all__ = [
     "Batching",
     "Budget",
     "Cell",
+    "ClockOffset",
     "Edge",
     "Environment",
     "Event",

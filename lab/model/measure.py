@@ -33,10 +33,21 @@ class Sample:
     server_timing: str
 
 
+MONOTONIC = "monotonic"  # the clock that is time.monotonic of the machine on which `lab` runs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClockOffset:
+    """Another clock against MONOTONIC: a moment on it plus `offset_s` is the same moment here, within `error_s`."""
+
+    offset_s: float
+    error_s: float
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Usage:
-    """Of one service at `at_s` (time.monotonic of the provider's machine). Counters run from the start of the service over all instances,
-    dead ones included. `tier` says whether it is part of the architecture or of the platform. None where the provider cannot tell."""
+    """Of one service at `at_s` on `clock`. Counters run from the start of the service over all instances, dead ones included.
+    `tier` says whether it is part of the architecture or of the platform. None where the provider cannot tell."""
 
     at_s: float
     service: str
@@ -46,6 +57,7 @@ class Usage:
     memory_mib: float | None
     bytes_read: int | None = None
     bytes_written: int | None = None
+    clock: str = MONOTONIC
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,8 @@ from lab.model.topology import Topology
 from lab.model.workload import ModelSize, Scalar
 
 SCHEMA_VERSION = 1
+Role = Literal["subject", "floor_driver", "floor_path", "floor_driver_other", "floor_path_other"]
+Place = Literal["outside", "inside"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,12 +38,14 @@ class Ladder:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """One deployment of one subject under one load. `id` is its folder. `block` numbers the interleaved round it belongs to.
-    role `floor_driver`: noop on the fake provider; `floor_path`: noop on the real one; both measure the instrument.
+    """One deployment of one subject under one load. `id` is its folder. `block` numbers the interleaved round it belongs to, `order` the
+    subjects as the scenario lists them.
+    role `floor_driver`: noop on the fake provider; `floor_path`: noop on the real one; both measure the instrument. `_other`: the same,
+    driven from where the subjects are not. `driver`: on this machine (outside), or in Jobs of the provider; `drivers`: so many at once.
     `headline` names the operations of the headline figures; a share of wrong answers above `wrong_rate_limit` makes the cell INVALID."""
 
     id: str
-    role: Literal["subject", "floor_driver", "floor_path"]
+    role: Role
     provider: str
     architecture: str
     variant: str
@@ -55,12 +59,16 @@ class Cell:
     headline: tuple[str, ...]
     wrong_rate_limit: float
     expected_s: float
+    driver: Place = "outside"
+    drivers: int = 1
+    order: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """Nothing outside it changes a result. `settings` are the resolved ones, flat. `detectable_ratio` is the smallest ratio of two
-    architectures' primary metric that this plan can tell apart with 80 % power (None under 2 deployments)."""
+    architectures' primary metric that this plan can tell apart with 80 % power (None under 2 deployments). `scaler`: what
+    the provider scales services with scaling `on_cpu` by, empty where nothing does."""
 
     schema_version: int = SCHEMA_VERSION
     scenario: str
@@ -86,3 +94,4 @@ class Plan:
     spread: float
     spread_source: str
     settings: Mapping[str, Scalar] = field(default_factory=dict)
+    scaler: str = ""

@@ -11,6 +11,7 @@ from lab.model.workload import ModelSize, Operation, Stage
 
 Billing = Literal["vm", "container", "function", "managed"]
 Need = Literal["object_store", "database", "bus", "model"]
+ROUNDING = 1 + 1e-9  # of shares that add up to the budget
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +48,11 @@ class Service:
     cpus: float = 1.0
     batching: Batching | None = None
     page: bool = False
+
+    @property
+    def most(self) -> int:
+        """Instances that may run at the same time: what the budget must hold."""
+        return self.instances if self.scaling == "fixed" else self.max_instances
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +96,18 @@ class Topology:
     def activated(self) -> bool:
         return any(s.scaling == "to_zero" for s in self.services)
 
+    @property
+    def autoscaled(self) -> tuple[Service, ...]:
+        """Those that the provider's scaler sizes."""
+        return tuple(s for s in self.services if s.scaling == "on_cpu")
+
+    @property
+    def beyond_cpus(self) -> str:
+        """That its instances may use more CPUs than the budget where each is held to its own; empty when they may not."""
+        cpus = sum(s.cpus * s.most for s in self.services)
+        beyond = cpus > self.cpus * ROUNDING
+        return f"services may use {cpus:.3g} CPUs together when all are scaled out; the budget is {self.cpus:g}" if beyond else ""
+
     def problems(self, stages: tuple[Stage, ...], operations: tuple[Operation, ...]) -> list[str]:
         """Every rule that it breaks, as sentences; empty when it can be deployed."""
         return list(self._names(stages)) + list(self._sizes()) + list(self._reach(operations))
@@ -115,13 +133,17 @@ class Topology:
         for s in self.services:
             if s.instances < 0 or s.max_instances < max(1, s.instances):
                 yield f"service {s.name}: {s.instances} instances of at most {s.max_instances}; wanted no more, and a maximum of 1 at least"
-            if s.scaling == "fixed" and s.instances < 1:
-                yield f"service {s.name}: scaling fixed with {s.instances} instances; wanted 1 at least"
+            if s.scaling != "to_zero" and s.instances < 1:
+                yield f"service {s.name}: scaling {s.scaling} with {s.instances} instances; wanted 1 at least"
+            if s.scaling == "on_cpu" and not 0 < s.target_cpu <= 1:
+                yield f"service {s.name}: target_cpu {s.target_cpu:g}; wanted more than 0 and 1 at most"
             if s.concurrency < 1:
                 yield f"service {s.name}: concurrency {s.concurrency}; wanted 1 at least"
-        memory = sum(s.memory_mib * (s.instances if s.scaling == "fixed" else s.max_instances) for s in self.services)
+        memory = sum(s.memory_mib * s.most for s in self.services)
         if memory > self.memory_mib:
             yield f"services may use {memory} MiB together; the budget is {self.memory_mib} MiB"
+        if self.autoscaled and self.beyond_cpus:
+            yield self.beyond_cpus
         activators = sum(s.role == "activator" for s in self.services)
         if self.activated and activators != 1:
             yield f"functions that scale to zero need exactly one activator; found {activators}"
