@@ -15,6 +15,12 @@ class Options:
     instances: int = 1
     # Processes of each service that uses the model.
     model_instances: int = 1
+    # Whether each service runs between that many processes and max_instances, so that each uses about target_cpu of its vCPUs.
+    autoscale: bool = False
+    # Processes of one service at the most, with autoscale. The budget is divided by it: all of them together get what one has without.
+    max_instances: int = 2
+    # Part of a process's vCPUs that the scaler aims at, with autoscale.
+    target_cpu: float = 0.7
     # Part of the budget's vCPUs for the services that use the model; the others share the rest equally. At size M inference is about half.
     model_cpu_share: float = 0.5
     # Requests that one process without a model works on at once.
@@ -29,20 +35,20 @@ class Options:
 
 def place(shape: Shape, budget: Budget, options: Options) -> Topology:
     """A service is named after its stage, or after the schema that its stages own; an operation enters at the service of its first stage.
-    `cpus` add up to the budget; on one local core they are quantities to price, not limits."""
+    `cpus` add up to the budget, with autoscale when all are scaled out; on one local core they are quantities to price, not limits."""
     groups: dict[str, list[Stage]] = {}
     for stage in shape.stages:
         groups.setdefault(stage.owns or stage.name, []).append(stage)
     models = {name for name, stages in groups.items() if any(s.uses_model for s in stages)}
     plain = len(groups) - len(models)
     model_cpus = budget.cpus * (options.model_cpu_share if plain else 1.0) if models else 0.0
-    instances = options.instances * plain + options.model_instances * len(models)
+    most = sum(_most(name in models, options) for name in groups)
     services = tuple(
         _service(
             name,
             stages,
             cpus=model_cpus / len(models) if name in models else (budget.cpus - model_cpus) / plain,
-            memory_mib=min(options.memory_mib, budget.memory_mib // instances),
+            memory_mib=min(options.memory_mib, budget.memory_mib // max(1, most)),
             options=options,
         )
         for name, stages in groups.items()
@@ -61,17 +67,28 @@ def place(shape: Shape, budget: Budget, options: Options) -> Topology:
     )
 
 
+def _instances(uses_model: bool, options: Options) -> int:
+    return options.model_instances if uses_model else options.instances
+
+
+def _most(uses_model: bool, options: Options) -> int:
+    return options.max_instances if options.autoscale else _instances(uses_model, options)
+
+
 def _service(name: str, stages: list[Stage], *, cpus: float, memory_mib: int, options: Options) -> Service:
     """`cpus` of all its processes together; a model takes as many requests at once as it has cores, first come, first served."""
     uses_model = any(s.uses_model for s in stages)
-    instances = options.model_instances if uses_model else options.instances
+    most = _most(uses_model, options)
+    each = cpus / max(1, most)
     return Service(
         name=name,
         stages=tuple(s.name for s in stages),
+        scaling="on_cpu" if options.autoscale else "fixed",
         billing="container",
-        instances=instances,
-        max_instances=instances,
-        concurrency=ceil(cpus / instances) if uses_model else options.concurrency,
+        instances=_instances(uses_model, options),
+        max_instances=most,
+        concurrency=ceil(each) if uses_model else options.concurrency,
+        target_cpu=options.target_cpu,
         memory_mib=memory_mib,
-        cpus=cpus / instances,
+        cpus=each,
     )

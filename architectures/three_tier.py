@@ -21,6 +21,13 @@ class Options:
     model_instances: int = 1
     # The model tier's part of the budget's vCPUs, the rest is the application's; at size M inference is about half of a request.
     model_cpu_share: float = 0.5
+    # Whether the model tier runs between model_instances and max_instances, so that each process uses about target_cpu of its vCPUs. The
+    # application stays one: it is where operations enter and waits most of the time.
+    autoscale: bool = False
+    # Processes of the model tier at the most, with autoscale; its part of the budget is divided by it.
+    max_instances: int = 2
+    # Part of a model process's vCPUs that the scaler aims at, with autoscale.
+    target_cpu: float = 0.7
     # MiB of the application.
     app_memory_mib: int = 512
     # MiB of each model process.
@@ -61,15 +68,19 @@ def place(shape: Shape, budget: Budget, options: Options) -> Topology:
 def _model(stages: tuple[str, ...], batchable: bool, cpus: float, options: Options) -> Service:
     """First come, first served: as many inferences at once as it has cores, or one full batch."""
     batching = Batching(max_size=options.batch_max, max_delay_ms=options.batch_delay_ms) if batchable and options.batch_max > 1 else None
-    cores = ceil(cpus / options.model_instances)
+    most = options.max_instances if options.autoscale else options.model_instances
+    each = cpus / max(1, most)
+    cores = ceil(each)
     return Service(
         name="model",
         stages=stages,
+        scaling="on_cpu" if options.autoscale else "fixed",
         billing="vm",
         instances=options.model_instances,
-        max_instances=options.model_instances,
+        max_instances=most,
         concurrency=max(cores, 2 * options.batch_max) if batching else cores,
+        target_cpu=options.target_cpu,
         memory_mib=options.model_memory_mib,
-        cpus=cpus / options.model_instances,
+        cpus=each,
         batching=batching,
     )

@@ -177,18 +177,20 @@ def analyze(call: Invocation, run: str, prices: str | None, cpu_scale: float) ->
 
 
 @lab.command()
-@click.argument("a")
-@click.argument("b", required=False)
+@click.argument("names", nargs=-1, required=True, metavar="RUN [RUN]...")
 @click.option("--force", is_flag=True, help="Compare across machine identities; the result is marked.")
 @click.pass_obj
-def compare(call: Invocation, a: str, b: str | None, force: bool) -> None:
-    """Compare the architectures of one RUN, or run A with run B."""
+def compare(call: Invocation, names: tuple[str, ...], force: bool) -> None:
+    """Compare the architectures of one RUN; two RUNs of one provider; or the rankings of one scenario's RUNs on several providers."""
     from lab import console, rework
 
-    if b is None:
-        console.comparison(_run(call, a), as_json=call.json)
+    runs = [_run(call, name) for name in names]
+    if len(runs) == 1:
+        console.comparison(runs[0], as_json=call.json)
+    elif rework.one_provider(runs):
+        console.two_runs(*rework.compare(runs[0], runs[1], force), as_json=call.json)
     else:
-        console.two_runs(*rework.compare(_run(call, a), _run(call, b), force), as_json=call.json)
+        console.side_by_side(*rework.side_by_side(runs), as_json=call.json)
 
 
 @lab.command()

@@ -17,18 +17,17 @@ from rich.table import Table
 from lab import registry
 from lab.contracts import Endpoint
 from lab.model import Plan, Usage
+from lab.power import tellable
 from lab.progress import clock
 from lab.registry import Kind
 
 if TYPE_CHECKING:
     from lab.analysis.results import Comparison
+    from lab.analysis.sides import SideBySide
     from lab.doctor import Finding
     from lab.rework import Finished
     from lab.rundir import RunDir
     from lab.settings import Settings
-
-
-USEFUL_RATIO = 10.0  # a difference that large needs no statistics
 
 
 def _out() -> Console:
@@ -123,6 +122,8 @@ def _about(path: Path) -> str:
 
 
 def plan(found: Plan, *, as_json: bool) -> None:
+    from lab.report.method import BUDGET
+
     if as_json:
         return _json(found)
     out = _out()
@@ -135,14 +136,22 @@ def plan(found: Plan, *, as_json: bool) -> None:
         table.add_row(cell.id, what, f"{cell.workload} {cell.model_size}", load, f"{cell.expected_s:.0f} s")
     out.print(table)
     out.print(f"\nbudget      {found.budget.cpus:g} CPU and {found.budget.memory_mib} MiB for each architecture, its activator included")
+    out.print(f"            {BUDGET[found.enforcement]}")
     out.print(f"isolation   {found.isolation} (enforcement: {found.enforcement})")
+    scaled = any(cell.topology and cell.topology.autoscaled for cell in found.cells)
+    if scaled:
+        out.print(f"scaler      {found.scaler}, of services with scaling on CPU")
     out.print(f"minutes     about {clock(found.expected_s)} at most")
     out.print(f"primary     {found.primary_metric} at {found.primary_rate_per_s:g} requests/s")
     if found.detectable_ratio is None:
         out.print("can tell    nothing: one deployment has no spread")
     else:
-        ratio = found.detectable_ratio
-        what = f"differences of {(ratio - 1) * 100:.0f} % and more" if ratio < USEFUL_RATIO else "nothing of use with so few deployments"
+        least = tellable(found.detectable_ratio)
+        what = (
+            f"differences of {least * 100:.0f} % and more"
+            if least is not None
+            else f"no difference: {found.deployments} deployments are too few"
+        )
         source = f"spread of {found.spread:.1%} between deployments, {found.spread_source}"
         out.print(f"can tell    {what} (80 % power; {source})")
     kind = "verdicts" if found.verdicts else "exploratory: intervals, no verdicts (7 deployments give verdicts)"
@@ -187,6 +196,16 @@ def two_runs(found: Comparison, path: Path, *, as_json: bool) -> None:
     _out().print(table)
     for line in (found.answer, found.certainty, *found.notes, str(path)):
         _out().print(escape(line))
+    return None
+
+
+def side_by_side(found: SideBySide, page: Path, *, as_json: bool) -> None:
+    from lab.report import side
+
+    if as_json:
+        return _json(found)
+    _out().print(side.terminal(found))
+    _out().print(f"report  {page}")
     return None
 
 

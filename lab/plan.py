@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from lab import registry
 from lab.contracts import Capabilities
 from lab.errors import InputError
 from lab.model import Budget, Cell, Ladder, Plan, Shape, Topology
+from lab.model.plan import Place, Role
 from lab.model.workload import ModelSize
 from lab.power import VERDICT_DEPLOYMENTS, detectable_ratio
 from lab.scenario import Scenario, Serve, Subject
@@ -20,7 +20,7 @@ from lab.settings import Settings
 
 LONGEST_ID = 40
 WARMUP_LEAST, WARMUP_USUAL = 24, 40  # requests that the stability test needs, and that nearly always do
-Role = Literal["subject", "floor_driver", "floor_path"]
+DRIVER_RATE_PER_S = 1000.0  # that one driver process sends without being late
 ASSUMED_SPREAD = 0.10  # log-scale standard deviation between deployments, until this machine's own is learned
 # Upper limits that make the plan's minutes, from the budget per cell of the compare scenario; measured ends are earlier.
 START_S, PRELOAD_S, RETIRE_S, COLD_S, LAB_UP_S = 3.0, 0.5, 0.7, 3.0, 5.0
@@ -64,13 +64,11 @@ def compile(
         raise InputError(
             f"{scenario.name} names no architecture", f"provider {settings.provider} deploys; `lab list architectures` shows which"
         )
-    cells = _Cells(body=body, provider=settings.provider, deploys=capabilities.deploys).all()
-    primary = body.primary_rate_per_s or body.load.rates_per_s[0]
-    if primary not in body.load.rates_per_s:
-        raise InputError(
-            f"primary_rate_per_s: found {primary:g}, wanted one of load.rates_per_s {body.load.rates_per_s}",
-            "verdicts need a measured rate",
-        )
+    driving = _Driving(capabilities=capabilities, asked=settings.driver_processes, place=capabilities.driver)
+    cells = _Cells(body=body, provider=settings.provider, deploys=capabilities.deploys, driving=driving).all()
+    _check_scaler(cells, settings.provider, capabilities.scaler)
+    if capabilities.enforcement == "enforced":
+        _check_limits(cells)
     return Plan(
         scenario=scenario.name,
         scenario_sha256=scenario.sha256,
@@ -80,7 +78,7 @@ def compile(
         deployments=body.deployments,
         verdicts=body.deployments >= VERDICT_DEPLOYMENTS,
         primary_metric=body.primary_metric,
-        primary_rate_per_s=primary,
+        primary_rate_per_s=_primary_rate(body),
         slo_percentile=body.slo.percentile,
         slo_ms=body.slo.latency_ms,
         error_rate_limit=body.slo.error_rate,
@@ -94,7 +92,36 @@ def compile(
         spread=spread or ASSUMED_SPREAD,
         spread_source="learned on this machine" if spread else "assumed",
         settings=_flat(settings),
+        scaler=capabilities.scaler,
     )
+
+
+def _primary_rate(body: Serve) -> float:
+    primary, rates = body.primary_rate_per_s or body.load.rates_per_s[0], body.load.rates_per_s
+    if primary not in rates:
+        raise InputError(f"primary_rate_per_s: found {primary:g}, wanted one of load.rates_per_s {rates}", "verdicts need a measured rate")
+    return primary
+
+
+def _check_scaler(cells: Sequence[Cell], provider: str, scaler: str) -> None:
+    """A service that should grow with its load, but stays as it is, would be measured as what it is not."""
+    scaled = {
+        " ".join(filter(None, (c.architecture, c.variant))): ", ".join(s.name for s in c.topology.autoscaled)
+        for c in cells
+        if c.topology and c.topology.autoscaled
+    }
+    if scaled and not scaler:
+        problems = [f"{subject}: {services} would stay at the fewest instances" for subject, services in scaled.items()]
+        what = f"provider {provider} has nothing that scales services with their CPU, which the scenario asks for"
+        raise InputError(what, "--provider kind or kubernetes has (HorizontalPodAutoscaler); or take `autoscale` out", problems)
+
+
+def _check_limits(cells: Sequence[Cell]) -> None:
+    """Where each instance is held to its own CPUs, they are what an architecture gets: no more than the budget, or it is not equal."""
+    beyond = {f"{c.architecture} {c.variant}".strip(): c.topology.beyond_cpus for c in cells if c.topology and c.topology.beyond_cpus}
+    if beyond:
+        problems = [f"{subject}: {why}" for subject, why in beyond.items()]
+        raise InputError("the budget would not be the same for all", "fewer instances, smaller ones, or a larger budget.cpus", problems)
 
 
 def _check_sizes(body: Serve) -> None:
@@ -118,12 +145,29 @@ def _flat(settings: Settings) -> Mapping[str, str | float]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Driving:
+    """Where the load of a cell comes from, and from how many processes; `asked`: the setting driver_processes."""
+
+    capabilities: Capabilities
+    asked: int
+    place: Place
+
+    def processes(self, rates_per_s: Sequence[float]) -> int:
+        """As many as the highest rate needs; on this machine more than the driver has CPUs would only take turns."""
+        needed = math.ceil(max(rates_per_s) / DRIVER_RATE_PER_S)
+        if self.place == "outside":
+            needed = min(needed, len(self.capabilities.driver_cpus) or needed)
+        return self.asked or max(1, needed)
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Cells:
     """Makes the cells of one scenario on one provider."""
 
     body: Serve
     provider: str
     deploys: bool
+    driving: _Driving
 
     def all(self) -> list[Cell]:
         return (self._floors() if self.body.floor else []) + self._subjects()
@@ -134,11 +178,11 @@ class _Cells:
         architectures = self.body.architectures if self.deploys else [Subject(architecture=self.provider)]
         cells: list[Cell] = []
         for block in range(self.body.deployments):
-            subjects = [(s, size) for size in self.body.model_size for s in architectures]
+            subjects = list(enumerate((s, size) for size in self.body.model_size for s in architectures))
             order.shuffle(subjects)
-            for subject, size in subjects:
+            for place, (subject, size) in subjects:
                 name = "-".join(filter(None, (f"{block + 1:02d}", subject.architecture, subject.variant, size)))
-                cells.append(self._cell(name, "subject", subject, size, block))
+                cells.append(dataclasses.replace(self._cell(name, "subject", subject, size, block), order=place))
         return cells
 
     def _floors(self) -> list[Cell]:
@@ -148,9 +192,20 @@ class _Cells:
         load = self.body.load.model_copy(update={"rates_per_s": [rate]})
         noop = self.body.model_copy(update={"workload": "noop", "load": load})
         three_tier = Subject(architecture="three_tier")
-        driver = _Cells(body=noop, provider="fake", deploys=True)._cell("00-floor_driver", "floor_driver", three_tier, "S", 0)
-        path = _Cells(body=noop, provider=self.provider, deploys=True)._cell("00-floor_path", "floor_path", three_tier, "S", 0)
-        return [driver, path] if self.deploys else [driver]
+        floors = []
+        for driving, of_driver, of_path in self._places():
+            fake = _Cells(body=noop, provider="fake", deploys=True, driving=driving)
+            floors.append(fake._cell(f"00-{of_driver}", of_driver, three_tier, "S", 0))
+            if self.deploys:
+                real = _Cells(body=noop, provider=self.provider, deploys=True, driving=driving)
+                floors.append(real._cell(f"00-{of_path}", of_path, three_tier, "S", 0))
+        return floors
+
+    def _places(self) -> Iterator[tuple[_Driving, Role, Role]]:
+        """Where the subjects are driven from, and where else they could be."""
+        yield self.driving, "floor_driver", "floor_path"
+        if other := self.driving.capabilities.other_driver:
+            yield dataclasses.replace(self.driving, place=other), "floor_driver_other", "floor_path_other"
 
     def _named(self, name: str) -> str:
         """A folder's name, and part of those of buckets, schemas and logs."""
@@ -180,6 +235,8 @@ class _Cells:
             headline=tuple(o.name for o in workload.operations if o.headline),
             wrong_rate_limit=workload.wrong_rate_limit(size),
             expected_s=_expected_s(load),
+            driver=self.driving.place,
+            drivers=self.driving.processes(load.rates_per_s),
         )
 
 
@@ -198,14 +255,15 @@ def _ladder(body: Serve, activated: bool) -> Ladder:
 
 
 def _warmup_rate(body: Serve) -> float:
-    """Not given: the ladder's lowest, but enough for the stability test to end in time. Raises InputError for one that never can."""
+    """Not given: the ladder's lowest, but enough for the stability test to end in time, and no more than one driver can send. Raises
+    InputError for one with which it never can end."""
     load, given = body.load, body.load.warmup_rate_per_s
     if not load.warmup_max_s:
         return given or min(load.rates_per_s)
     if given is not None and given * load.warmup_max_s < WARMUP_LEAST:
         what = f"load.warmup_rate_per_s: found {given:g} for {load.warmup_max_s:g} s, wanted {WARMUP_LEAST} requests at least"
         raise InputError(what, f"the stability test needs them: {WARMUP_LEAST / load.warmup_max_s:g}/s, or a longer warmup_max_s")
-    return given or max(min(load.rates_per_s), WARMUP_USUAL / load.warmup_max_s)
+    return given or min(DRIVER_RATE_PER_S, max(min(load.rates_per_s), WARMUP_USUAL / load.warmup_max_s))
 
 
 def _expected_s(load: Ladder) -> float:

@@ -6,6 +6,7 @@ import math
 
 from scipy import special
 
+USEFUL_RATIO = 3.0  # a larger difference needs no statistics
 VERDICT_DEPLOYMENTS = 7  # DESIGN 5.4: fewer cannot reach significance once corrected
 
 
@@ -21,3 +22,13 @@ def detectable_ratio(spread: float, n: int, *, comparisons: int = 1, alpha: floa
     critical = special.stdtrit(freedom, 1 - alpha / comparisons / 2)
     noncentrality = special.nctdtrinc(freedom, 1 - power, critical)
     return math.exp(float(noncentrality) * spread * math.sqrt(2 / n))
+
+
+def tells_nothing(ratio: float | None) -> bool:
+    """Whether a plan with that smallest ratio tells no difference that needs a test; of None nothing is known."""
+    return ratio is not None and ratio > USEFUL_RATIO
+
+
+def tellable(ratio: float | None) -> float | None:
+    """The smallest difference, as a share, that is worth promising; None where it is not known or nothing is told."""
+    return None if ratio is None or tells_nothing(ratio) else ratio - 1

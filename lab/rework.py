@@ -1,14 +1,16 @@
-"""From a run directory to summary, comparison and report; from two run directories to what differs. Nothing else is read."""
+"""From a run directory to summary, comparison and report; from several to what differs between them. Nothing else is read."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab import report, rundir
-from lab.analysis import analyze
+from lab.analysis import agree, analyze, taken
 from lab.analysis.compare import compare_runs
 from lab.analysis.results import Comparison, Summary
+from lab.analysis.sides import SideBySide
 from lab.model import Plan
 from lab.rundir import RunDir
 
@@ -32,9 +34,27 @@ def rework(made: RunDir, prices: str | None, cpu_scale: float) -> Finished:
 def compare(a: RunDir, b: RunDir, force: bool) -> tuple[Comparison, Path]:
     """b against a, kept beside the runs in comparisons/A..B/comparison.json."""
     found = compare_runs(a, b, force=force)
-    path = a.root.parent.parent / "comparisons" / f"{a.name}..{b.name}" / "comparison.json"
+    path = _folder((a, b)) / "comparison.json"
     rundir.write(path, rundir.encode(found))
     return found, path
+
+
+def one_provider(runs: Sequence[RunDir]) -> bool:
+    """Two runs whose numbers may be compared; more, or of several providers, are compared by what they rank."""
+    return len(runs) == 2 and len({taken.provider(run) for run in runs}) == 1
+
+
+def side_by_side(runs: Sequence[RunDir]) -> tuple[SideBySide, Path]:
+    """Runs of one scenario on several providers: comparison.json, report.html and report.md in comparisons/A..B; gives the page's path."""
+    from lab.report import side
+
+    found, folder = agree.side_by_side(runs), _folder(runs)
+    rundir.write(folder / "comparison.json", rundir.encode(found))
+    return found, side.write(found, folder)[0]
+
+
+def _folder(runs: Sequence[RunDir]) -> Path:
+    return runs[0].root.parent.parent / "comparisons" / "..".join(run.name for run in runs)
 
 
 def spread(found: Finished) -> float | None:

@@ -10,6 +10,7 @@ from lab.analysis.results import BreakEven, Costs, Effect, Group, Ranking, Summa
 from lab.analysis.transfer import cost_metric, said_rate
 from lab.analysis.waterfall import NO_HEADER
 from lab.model import Stat
+from lab.power import tellable, tells_nothing
 
 SPEED = ("p50_ms", "p95_ms", "p99_ms")
 
@@ -164,13 +165,19 @@ SHARED = "with the load driver and the system on the same cores"
 
 
 def _certainty(summary: Summary, effects: Sequence[Effect]) -> str:
-    n, ratio = summary.deployments, summary.detectable_ratio
+    n, least = summary.deployments, tellable(summary.detectable_ratio)
     each = f"{n} deployment{'' if n == 1 else 's'} of each architecture"
-    smallest = f"{100 * (ratio - 1):.0f} %" if ratio else ""
+    smallest = f"{100 * least:.0f} %" if least is not None else ""
     if summary.verdicts:
         said = f"{each}{f', able to tell differences above {smallest}' if smallest else ''}."
     else:
-        unseen = f"; differences below {smallest} may go unseen" if smallest else ""
+        unseen = (
+            f"; differences below {smallest} may go unseen"
+            if smallest
+            else ", and tell no difference by a test"
+            if tells_nothing(summary.detectable_ratio)
+            else ""
+        )
         said = f"Exploratory: {each} give{'s' if n == 1 else ''} {'intervals' if n > 1 else 'figures'} but no verdict{unseen}."
     said += f" Measured on {summary.machine_class}, {ISOLATION.get(summary.isolation, SHARED)} (isolation {summary.isolation})."
     invalid = sum(not c.valid for c in summary.cells)

@@ -105,7 +105,7 @@ def _cost_at(group: Group, book: PriceBook, rate_per_s: float, cpu_scale: float,
         per_million_usage=_per(usage, 1e6 / requests, PER_MILLION),
         per_1000_correct_allocation=_per_correct(allocation, requests, group.correct_share),
         per_1000_correct_usage=_per_correct(usage, requests, group.correct_share),
-        replicas={name: int(count[0]) for name, count in middle.replicas.items()},
+        replicas={name: round(float(count[0]), 2) for name, count in middle.replicas.items()},
         lines=tuple(_line(middle, line) for line in middle.lines if line.allocation.any()),
         month_all_grades=_stat([float(middle.total(all_grades=True)[0])], n),
         month_free_tier=_stat([float(free.total()[0])], n),
@@ -222,6 +222,12 @@ def _assumptions(summary: Summary, book: PriceBook, cpu_scale: float) -> tuple[s
         *(_not_billed(g, s) for g in summary.groups for s in g.services if s.tier == "architecture" and not is_billed(s)),
         *(f"{name.replace('_', ' ')}: {_amount(x.value, x.unit)} ({x.why})" for name, x in entries.items()),
     ]
+    scaled = [f"{g.name} {s.service}" for g in summary.groups for s in g.services if s.billing != "function" and s.replicas is not None]
+    if scaled:
+        said.append(
+            f"{', '.join(scaled)}: as many replicas as the scaler kept on average at each measured rate, the time of scaling included; "
+            "above the highest rate in proportion to the CPU"
+        )
     if memory:
         how = "its configured share of a vCPU" if throttled else "a core of its own here, so it is priced with the memory that buys one"
         said.append(f"a function had {how}: {', '.join(f'{m} MB' for m in memory)} ({memory[-1] / MIB_PER_GIB:.2f} GB at most)")

@@ -65,6 +65,11 @@ class Counters:
     def instances(self, series: Series, start_s: float, end_s: float) -> float | None:
         return _mean(series, start_s, end_s, lambda s: s.instances)
 
+    def instances_between(self, series: Series, start_s: float, end_s: float) -> tuple[float, float, float] | None:
+        """Mean, fewest and most over the readings inside the span."""
+        inside = series.instances[(series.at_s >= start_s) & (series.at_s <= end_s)]
+        return None if not len(inside) else (float(inside.mean()), float(inside.min()), float(inside.max()))
+
     def tier_memory_mib(self, tier: Tier, start_s: float, end_s: float) -> float | None:
         found = [self.memory_mib(s, start_s, end_s) for s in self.of(tier)]
         known = [f for f in found if f is not None]

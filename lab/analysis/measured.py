@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,10 +16,10 @@ from lab.analysis.samples import Samples
 from lab.analysis.stats import quantile
 from lab.errors import InputError
 from lab.model import Cell, Event, Usage
+from lab.model.measure import MONOTONIC
 from lab.rundir import CellDir, CellStatus, RunDir
 
 Floats = NDArray[np.float64]
-MONOTONIC = "monotonic"  # clocks that are time.monotonic of the driver's machine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,8 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A cell with its steps in order of rate index; none for a cell that did not get to its windows."""
+    """A cell with its steps in order of rate index; none for a cell that did not get to its windows. `unplaced`: how many readings of usage
+    each clock told that nobody compared with this machine's; they are left out of `counters`, as such events are of `events`."""
 
     cell: Cell
     group: str
@@ -74,6 +76,7 @@ class Measured:
     cold_ms: Floats
     cold_span_s: tuple[float, float] | None
     warm_in_cold: int
+    unplaced: Mapping[str, int]
 
     def step_at(self, rate_per_s: float) -> Step | None:
         return next((s for s in self.steps if s.rate_per_s == rate_per_s), None)
@@ -82,18 +85,34 @@ class Measured:
         return tuple(s for s in self.steps if s.rate_per_s <= rate_per_s)
 
     def driver_s(self, event: Event) -> float:
-        """The event's moment on the driver's clock."""
-        return event.at_s - (self.status.origin_s or 0.0) if event.clock == MONOTONIC else event.at_s
+        """The moment of one of `events` on the driver's clock."""
+        offset_s = 0.0 if event.clock == MONOTONIC else self.status.clocks[event.clock].offset_s
+        return event.at_s + offset_s - (self.status.origin_s or 0.0)
+
+    @cached_property
+    def _told(self) -> tuple[Event, ...]:
+        return tuple(self.folder.lines(self.folder.events, Event))
 
     @cached_property
     def events(self) -> tuple[Event, ...]:
-        return tuple(sorted(self.folder.lines(self.folder.events, Event), key=self.driver_s))
+        """Those whose clock is known, in order of time."""
+        return tuple(sorted((e for e in self._told if _known(e, self.status)), key=self.driver_s))
+
+    @cached_property
+    def unplaced_events(self) -> Mapping[str, int]:
+        """How many events each clock told that nobody compared with this machine's."""
+        return Counter(e.clock for e in self._told if not _known(e, self.status))
+
+
+def _known(told: Event | Usage, status: CellStatus) -> bool:
+    return told.clock == MONOTONIC or told.clock in status.clocks
 
 
 def measure(run: RunDir, cell: Cell, group: str) -> Measured:
     folder = run.cell(cell.id)
     status = folder.status() or CellStatus(cell=cell.id, status="planned")
-    counters = Counters(folder.lines(folder.usage, Usage), status.origin_s or 0.0)
+    usage = tuple(folder.lines(folder.usage, Usage))
+    counters = Counters((_here(u, status) for u in usage if _known(u, status)), status.origin_s or 0.0)
     headline = cell.headline
     taken = samples.read(folder)
     cold = taken.where(taken.during("cold") & taken.of(headline))
@@ -108,7 +127,15 @@ def measure(run: RunDir, cell: Cell, group: str) -> Measured:
         cold_ms=cold.where(cold.cold | ~cold.ok).latency_ms(cell.load.timeout_s),
         cold_span_s=_span(cold, cell.load.timeout_s),
         warm_in_cold=int((cold.ok & ~cold.cold).sum()),
+        unplaced=Counter(u.clock for u in usage if not _known(u, status)),
     )
+
+
+def _here(usage: Usage, status: CellStatus) -> Usage:
+    """The same reading on this machine's clock."""
+    if usage.clock == MONOTONIC:
+        return usage
+    return replace(usage, at_s=usage.at_s + status.clocks[usage.clock].offset_s, clock=MONOTONIC)
 
 
 def _span(taken: Samples, timeout_s: float) -> tuple[float, float] | None:

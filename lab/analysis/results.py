@@ -74,7 +74,9 @@ class Span:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServiceFigures:
     """Per service at the primary rate: mean over deployments. For functions invocations and billed_ms per request of all operations, and
-    `durations_ms`: quantiles of single invocations, evenly spaced, over all deployments."""
+    `durations_ms`: quantiles of single invocations, evenly spaced, over all deployments. `scaler`: what sets the number of instances
+    (hpa, activator ...), empty where nothing does; then `replicas` has for each rate of the ladder the mean of their number over the
+    windows, between the fewest and the most that were seen."""
 
     service: str
     tier: str
@@ -88,6 +90,8 @@ class ServiceFigures:
     invocations_per_request: float | None = None
     billed_ms_per_request: float | None = None
     durations_ms: tuple[float, ...] = ()
+    scaler: str = ""
+    replicas: Curve | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,8 +165,23 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Driving:
+    """Where the subjects' load came from: inside (Jobs of the provider) or outside (this machine), from up to so many processes at once.
+    `clock_error_ms`: of the worst of all clocks that had to be compared with this machine's, None where all were its own. `other`: where
+    else load could come from, with the floors from there (as in Summary); empty where nowhere."""
+
+    place: str
+    processes: int
+    clock_error_ms: float | None
+    other: str = ""
+    other_floor_driver_ms: Mapping[str, Stat] = field(default_factory=dict)
+    other_floor_path_ms: Mapping[str, Stat] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """`floor_driver_ms`, `floor_path_ms`: p50 and p99 of noop on the fake and on the real provider; less is no difference."""
+    """`floor_driver_ms`, `floor_path_ms`: p50 and p99 of noop on the fake and on the real provider; less is no difference. They are
+    driven from where the subjects were."""
 
     run: str
     scenario: str
@@ -188,6 +207,7 @@ class Summary:
     started_at: str
     duration_s: float
     command: str
+    driving: Driving | None = None
     schema_version: int = SCHEMA_VERSION
 
 
@@ -234,7 +254,7 @@ class CostAt:
     per_million_allocation: Stat
     per_million_usage: Stat
     per_1000_correct_allocation: Stat
-    replicas: Mapping[str, int]
+    replicas: Mapping[str, float]
     lines: tuple[CostLine, ...]
     month_all_grades: Stat | None = None
     month_free_tier: Stat | None = None

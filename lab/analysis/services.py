@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from lab.analysis.counters import Tier
 from lab.analysis.measured import Measured, Step
-from lab.analysis.results import ServiceFigures
+from lab.analysis.results import Curve, ServiceFigures
 from lab.analysis.stats import mean_stat
 from lab.model import Event, Service, Stat
 
@@ -20,14 +21,15 @@ NOT_TOLD = "the provider does not tell it, or its readings do not enclose the wi
 Cells = Sequence[tuple[Measured, Step]]
 
 
-def services(cells: Cells) -> tuple[ServiceFigures, ...]:
-    """`cells`: valid deployments, each with its step at the primary rate; those of the topology in its order, then the platform's."""
+def services(cells: Cells, scaler: str = "") -> tuple[ServiceFigures, ...]:
+    """`cells`: valid deployments, each with its step at the primary rate; those of the topology in its order, then the platform's.
+    `scaler`: the provider's, of services with scaling on_cpu."""
     topology = cells[0][0].cell.topology
     placed = {s.name: s for s in topology.services} if topology else {}
     read: dict[str, Tier] = {s.service: s.tier for cell, _ in cells for s in cell.counters.series}
     events = [[e for e in cell.events if e.kind in (COLD_START, INVOCATION)] for cell, _ in cells]
     return tuple(
-        _service(name, read.get(name, "architecture"), placed.get(name), cells, events)
+        _scaled(_service(name, read.get(name, "architecture"), placed.get(name), cells, events), placed.get(name), cells, scaler)
         for name in [*placed, *sorted(n for n in read if n not in placed)]
     )
 
@@ -50,6 +52,25 @@ def _service(name: str, tier: str, placed: Service | None, cells: Cells, events:
         billed_ms_per_request=float(np.mean([sum(ms) / completed for ms, completed in known])) if known else None,
         durations_ms=_quantiles([one for ms, _ in known for one in ms]),
     )
+
+
+def _scaled(figures: ServiceFigures, placed: Service | None, cells: Cells, scaler: str) -> ServiceFigures:
+    """With what set the number of its instances, and what that was at each rate."""
+    by = {"on_cpu": scaler, "to_zero": "activator", "fixed": ""}[placed.scaling] if placed else ""
+    if not by:
+        return figures
+    seen: dict[float, list[tuple[float, float, float]]] = defaultdict(list)
+    for cell, _ in cells:
+        series = next((s for s in cell.counters.series if s.service == figures.service), None)
+        for step in cell.steps if series is not None else ():
+            if series is not None and (found := cell.counters.instances_between(series, step.start_s, step.end_s)) is not None:
+                seen[step.rate_per_s].append(found)
+    if not seen:
+        return replace(figures, scaler=by)
+    rates = sorted(seen)
+    mean = tuple(float(np.mean([m for m, _, _ in seen[r]])) for r in rates)
+    least, most = (tuple(float(pick([s[i] for s in seen[r]])) for r in rates) for i, pick in ((1, min), (2, max)))
+    return replace(figures, scaler=by, replicas=Curve(x=tuple(rates), y=mean, low=least, high=most))
 
 
 def _over(values: Sequence[float | None], unit: str) -> Stat:

@@ -10,7 +10,7 @@ import numpy as np
 from lab.analysis import services, steps, timeline, waterfall
 from lab.analysis.cost import comparable
 from lab.analysis.measured import Measured, Step, measure
-from lab.analysis.results import Group, StepFigures, Summary
+from lab.analysis.results import Driving, Group, StepFigures, Summary
 from lab.analysis.stats import mean_stat, percentile_name, pooled_spread, quantile, quantile_stat
 from lab.analysis.validity import claim, judge, no_claim, primary_quantile
 from lab.errors import InputError
@@ -20,7 +20,12 @@ from lab.rundir import RunDir
 
 LOW_RATE_POINTS = 500
 FLOOR_QUANTILES = (0.5, 0.95, 0.99)
-FLOOR = {"floor_driver": "floor of the driver", "floor_path": "floor of the path"}
+FLOOR = {
+    "floor_driver": "floor of the driver",
+    "floor_path": "floor of the path",
+    "floor_driver_other": "floor of the driver elsewhere",
+    "floor_path_other": "floor of the path elsewhere",
+}
 
 
 def summarize(run: RunDir) -> Summary:
@@ -59,6 +64,7 @@ def summarize(run: RunDir) -> Summary:
         started_at=machine.started_at,
         duration_s=machine.duration_s,
         command=machine.command,
+        driving=_driving(plan, valid),
     )
 
 
@@ -86,8 +92,10 @@ def group_names(cells: Sequence[Cell]) -> Mapping[str, str]:
 
 
 def _subjects(plan: Plan, names: Mapping[str, str]) -> tuple[str, ...]:
-    """In alphabetical order of architecture and variant, sizes from S to L: the plan's own order is shuffled."""
-    found = {names[c.id]: (c.architecture, c.variant, "SML".index(c.model_size), c.provider) for c in plan.cells if c.role == "subject"}
+    """In the scenario's order: the cells' own is shuffled. Those of a plan without it by architecture, variant and size."""
+    found = {
+        names[c.id]: (c.order, c.architecture, c.variant, "SML".index(c.model_size), c.provider) for c in plan.cells if c.role == "subject"
+    }
     return tuple(sorted(found, key=found.__getitem__))
 
 
@@ -115,7 +123,7 @@ def _group(name: str, plan: Plan, machine: Environment, measured: Sequence[Measu
         ready_s=services.ready_s(mine),
         waterfall=waterfall.waterfall(timed),
         counts=waterfall.counts(timed, _functions(mine[0].cell)),
-        services=services.services(at_primary),
+        services=services.services(at_primary, plan.scaler),
         timeline=timeline.timeline(mine[0]),
         events=timeline.happenings(mine[0]),
         low_rate_latency_ms=_low_rate(mine),
@@ -217,3 +225,22 @@ def _floor(role: str, plan: Plan, valid: Sequence[Measured]) -> Mapping[str, Sta
         return {percentile_name(q): Stat.missing("ms", why) for q in FLOOR_QUANTILES}
     ordered = steps.merged(columns)
     return {percentile_name(q): quantile_stat(ordered, q, "ms", columns) for q in FLOOR_QUANTILES}
+
+
+def _driving(plan: Plan, valid: Sequence[Measured]) -> Driving:
+    subjects = [c for c in plan.cells if c.role == "subject"]
+    errors_s = [clock.error_s for m in valid for clock in m.status.clocks.values()]
+    found = Driving(
+        place=subjects[0].driver if subjects else "outside",
+        processes=max((c.drivers for c in subjects), default=1),
+        clock_error_ms=max(errors_s) * 1e3 if any(errors_s) else None,
+    )
+    elsewhere = next((c for c in plan.cells if c.role == "floor_driver_other"), None)
+    if elsewhere is None:
+        return found
+    return replace(
+        found,
+        other=elsewhere.driver,
+        other_floor_driver_ms=_floor("floor_driver_other", plan, valid),
+        other_floor_path_ms=_floor("floor_path_other", plan, valid),
+    )

@@ -81,6 +81,9 @@ def _of_the_cell(measured: Measured, states: Sequence[MachineState], found: _Fin
     stolen = driver.get("steal_share", _stolen(measured, states))
     if stolen is not None and stolen > STEAL_LIMIT:
         found.reasons.append(f"the hypervisor took {stolen:.1%} of the CPU; limit {STEAL_LIMIT:.0%}")
+    for what, left_out in (("events", measured.unplaced_events), ("readings of usage", measured.unplaced)):
+        for clock, count in left_out.items():
+            found.warnings.append(f"{count} {what} left out: nobody compared their clock {clock!r} with the driver's")
     if measured.warm_in_cold:
         found.warnings.append(f"{measured.warm_in_cold} requests of the cold phase met a warm instance; left out of the cold figures")
 

@@ -180,7 +180,7 @@ def monthly(summary: Summary, costs: Costs) -> Table:
         if both_bases:
             stats.append((at.per_1000_correct_usage or absent, f"{source}/per_1000_correct_usage"))
         made = [cell(shown(group, s) if group else s, where) for s, where in stats]
-        counted = ", ".join(f"{n} {s}" for s, n in at.replicas.items()) or "on demand"
+        counted = ", ".join(f"{figures.plain(n)} {s}" for s, n in at.replicas.items()) or "on demand"
         why = at.month_allocation.why_missing
         replicas = TableCell(text=DASH if why else counted, why=why)
         rows.append(Row(cells=(asked(at.traffic_per_s), words(at.group, source), *made, replicas)))
@@ -331,15 +331,21 @@ def counts(summary: Summary) -> Table:
 
 
 def floors(summary: Summary) -> Table:
+    driving, absent = summary.driving, Stat.missing("ms", "the scenario does not measure the floor")
+    measured = [("", summary.floor_driver_ms, summary.floor_path_ms, "floor_driver_ms", "floor_path_ms")]
+    if driving and driving.other:
+        elsewhere = driving.other_floor_driver_ms, driving.other_floor_path_ms
+        measured[0] = (f"{driving.place}: ", *measured[0][1:])
+        measured.append((f"{driving.other}: ", *elsewhere, "driving/other_floor_driver_ms", "driving/other_floor_path_ms"))
     rows = []
-    for label, name in (("driver + fake provider", "floor_driver_ms"), ("driver + noop on the real provider", "floor_path_ms")):
-        values = getattr(summary, name)
-        absent = Stat.missing("ms", "the scenario does not measure the floor")
-        rows.append(Row(cells=(words(label), *(cell(values.get(p, absent), f"summary.json /{name}/{p}") for p in ("p50", "p99")))))
+    for place, driver_ms, path_ms, *sources in measured:
+        labels = (f"{place}driver + fake provider", f"{place}driver + noop on the real provider")
+        for label, values, source in zip(labels, (driver_ms, path_ms), sources, strict=True):
+            rows.append(Row(cells=(words(label), *(cell(values.get(p, absent), f"summary.json /{source}/{p}") for p in ("p50", "p99")))))
     return Table(
         name="floors",
         caption="The floor of the instrument",
         columns=columns("<floor of", "p50", "p99"),
         rows=tuple(rows),
-        source="summary.json /floor_driver_ms and /floor_path_ms",
+        source="summary.json /floor_driver_ms, /floor_path_ms and /driving",
     )

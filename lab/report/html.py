@@ -35,7 +35,7 @@ def html(summary: Summary, comparison: Comparison | None = None, *, run: str = "
     looks = palette.looks(summary.groups)
     panels = page.panels(summary)
     return (
-        _templates()
+        templates()
         .get_template("report.html.j2")
         .render(
             s=summary,
@@ -60,7 +60,6 @@ def html(summary: Summary, comparison: Comparison | None = None, *, run: str = "
             invalid=[cell for cell in summary.cells if not cell.valid],
             warned=[cell for cell in summary.cells if cell.valid and cell.warnings],
             environment=environment or {str(k).replace("_", " "): str(v) for k, v in summary.machine.items()},
-            method=method,
             grids=[(grid, grid.table) for grid in wins.grids(summary, comparison)],
             how_to_read=wins.READ_IT,
             keys={name: key(look) for name, look in looks.items()},
@@ -119,25 +118,26 @@ def bodies(table: Table) -> list[tuple[int, Sequence[Row]]]:
     return [(len(rows), rows) for rows in (list(run) for _, run in groupby(table.rows, key=lambda row: row.cells[0].text))]
 
 
-def _templates() -> Environment:
-    templates = Environment(
+def templates() -> Environment:
+    made = Environment(
         loader=PackageLoader("lab.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.globals.update(
+    made.globals.update(
         bodies=bodies,
         marks=figures.MARKS,
         light=Markup(palette.variables(dark=False)),
         dark=Markup(palette.variables(dark=True)),
         classes=Markup(palette.rules(palette.COLOURS)),
-        css=Markup(_text(templates, "report.css")),
-        js=Markup(_text(templates, "report.js")),
+        css=Markup(_text(made, "report.css")),
+        js=Markup(_text(made, "report.js")),
+        method=method,
     )
-    templates.filters.update(trusted=Markup, path=lambda value: quote(str(value), safe="/"))
-    return templates
+    made.filters.update(trusted=Markup, path=lambda value: quote(str(value), safe="/"))
+    return made
 
 
 def _text(templates: Environment, name: str) -> str:

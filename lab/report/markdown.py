@@ -35,7 +35,7 @@ def _lines(summary: Summary, comparison: Comparison | None) -> Iterator[str]:
     if comparison is not None:
         yield from ("", escaped(comparison.certainty))
     mode = escaped(f"{page.heading(summary)} · {figures.duration(summary.duration_s)} · {summary.run}")
-    yield from ("", mode, "", *_table(headline(summary, comparison)), "")
+    yield from ("", mode, "", *table_lines(headline(summary, comparison)), "")
     yield from _grids(wins.grids(summary, comparison))
     if comparison is not None:
         yield from _rankings(comparison)
@@ -48,12 +48,12 @@ def _lines(summary: Summary, comparison: Comparison | None) -> Iterator[str]:
 
 def _grids(grids: Sequence[wins.Grid]) -> Iterator[str]:
     for grid in grids:
-        yield from (f"**{escaped(grid.title)}** {figures.MARKS[grid.basis]}", "", *_table(grid.table), "")
+        yield from (f"**{escaped(grid.title)}** {figures.MARKS[grid.basis]}", "", *table_lines(grid.table), "")
     if grids:
         yield from (wins.READ_IT, "")
 
 
-def _table(table: Table) -> Iterator[str]:
+def table_lines(table: Table) -> Iterator[str]:
     kept = [i for i, column in enumerate(table.columns) if column.title not in LEFT_OUT]
     yield "| " + " | ".join(_heading(table, i) for i in kept) + " |"
     yield "|" + "|".join("--:" if table.columns[i].numeric else ":--" for i in kept) + "|"

@@ -37,7 +37,8 @@ RULES: tuple[tuple[str, str], ...] = (
     ),
     (
         "Equal budgets, and what this machine may claim",
-        "An architecture gets one core set and memory budget, its activator included. Store, database and gateway are platform "
+        "An architecture gets one core set and memory budget, its activator included; it is called equal only where a quota enforces it or "
+        "one core set holds all of it. Store, database and gateway are platform "
         "and counted apart. What may be claimed grows with the machine: on two virtual cores CPU per request, bytes, cost, cold "
         "phases and medians.",
     ),
@@ -74,10 +75,21 @@ ISOLATION: dict[str, str] = {
     "none": "Driver and system share cores: tails are no headline here.",
 }
 
+DRIVER: dict[str, str] = {
+    "inside": "Inside the cluster, as a Job",
+    "outside": "Outside, on the machine that ran `lab`",
+}
+
 ENFORCEMENT: dict[str, str] = {
-    "enforced": "The equal budget is enforced.",
-    "affinity": "Every architecture has the same cores; memory is not enforced.",
-    "none": "The equal budget is not enforced.",
+    "enforced": "Equal budget, enforced: a quota holds each instance to its CPUs, fractions too, and a limit to its memory.",
+    "affinity": "Equal CPU budget: the same core set for every architecture, shared freely within it; fractions of a CPU per service and "
+    "memory are not enforced.",
+    "none": "The same budget was asked for, but nothing holds an architecture to it.",
+}
+BUDGET: dict[str, str] = {
+    "enforced": "equal, enforced by quota and memory limit",
+    "affinity": "equal CPUs by one core set for all; memory and each service's fraction of a CPU are not enforced",
+    "none": "asked for, not enforced",
 }
 
 FILES: tuple[tuple[str, str, str], ...] = (
@@ -92,7 +104,7 @@ FILES: tuple[tuple[str, str, str], ...] = (
     ("cells/*/usage.jsonl", "CPU-seconds, memory, bytes, replicas per service over time", "CPU per request, memory, services"),
     ("cells/*/events.jsonl", "starts, cold phases, scaling, crashes, invocations", "cold starts, timeline, billed time"),
     ("cells/*/topology.json", "services, edges and sizes as deployed", "what is priced"),
-    ("cells/*/status.json", "how the cell ended, the windows of its steps", "Cells"),
+    ("cells/*/status.json", "how the cell ended, the windows of its steps, other clocks with their errors", "Cells"),
     ("summary.json", "every measured figure, with its interval", "tables, charts of latency"),
     ("comparison.json", "effects, costs, break-even points, cloud rankings, the answer", "the answer, strips, costs"),
 )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lab.analysis.results import Costs, Group, Summary
+from lab.analysis.results import Costs, Driving, Group, Summary
+from lab.model import Stat
+from lab.power import tellable, tells_nothing
 from lab.report import bars, charts, evidence, figures, method, palette
 from lab.report.palette import Look
-from lab.report.tables import Table, usable
+from lab.report.tables import Table, scaled_by, usable
 
 MACHINE: Mapping[str, str] = {
     "cpu": "{}",
@@ -159,7 +161,9 @@ def _event_words(group: Group) -> str:
         counts[kind] = counts.get(kind, 0) + 1
     errors = sum(p.errors for p in group.timeline)
     said = [f"{n} × {kind}" for kind, n in counts.items()] + ([f"{errors} errors"] if errors else [])
-    return ", ".join(said) or "No errors, no events."
+    scalers = sorted({s.scaler for s in group.services if s.scaler})
+    happened = ", ".join(said) or "No errors, no events"
+    return f"{happened}." + (f" Instances set by {' and '.join(scalers)}." if scalers else "")
 
 
 def cold(panel: Panel) -> Picture | None:
@@ -230,6 +234,8 @@ def facts(summary: Summary, costs: Costs | None) -> tuple[tuple[str, str], ...]:
         f"{method.ISOLATION.get(summary.isolation, summary.isolation)} {method.ENFORCEMENT.get(summary.enforcement, summary.enforcement)}"
     )
     made += [("Isolation", isolation), ("Deployments", deployments(summary)), ("Floor", floor(summary))]
+    made += [("Driver", driver(summary.driving))] if summary.driving else []
+    made += [("Scaled by", " ".join(scalers(summary)) or "Nothing: every service had a fixed number of instances.")]
     if costs is None:
         return (*made, ("Prices", "No price list was applied."))
     grades = ", ".join(f"{n} of grade {grade}" for grade, n in sorted(costs.grades.items()))
@@ -253,16 +259,47 @@ def deployments(summary: Summary) -> str:
     """How many, what that allows, and how many cells count."""
     valid = sum(c.valid for c in summary.cells)
     allowed = "verdicts are given" if summary.verdicts else "exploratory, intervals but no verdict"
-    smallest = f" Differences below {figures.share(summary.detectable_ratio - 1)} cannot be told." if summary.detectable_ratio else ""
+    least = tellable(summary.detectable_ratio)
+    smallest = f" Differences below {figures.share(least)} cannot be told." if least is not None else ""
+    smallest += " So few tell no difference by a test." if tells_nothing(summary.detectable_ratio) else ""
     return f"{summary.deployments} of each: {allowed}. {valid} of {len(summary.cells)} cells are valid.{smallest}"
 
 
 def floor(summary: Summary) -> str:
+    return _floors(summary.floor_driver_ms, summary.floor_path_ms) + ". A difference below is not a difference."
+
+
+def _floors(driver_ms: Mapping[str, Stat], path_ms: Mapping[str, Stat]) -> str:
     said = []
-    for label, values in (("driver", summary.floor_driver_ms), ("path", summary.floor_path_ms)):
+    for label, values in (("driver", driver_ms), ("path", path_ms)):
         stat = values.get("p50")
         said.append(f"{label} p50 {figures.figure(stat).text}" if stat is not None and stat.value is not None else f"{label} not measured")
-    return " · ".join(said) + ". A difference below is not a difference."
+    return " · ".join(said)
+
+
+def driver(driving: Driving) -> str:
+    """Where load came from, from how many processes, and what the floors are from elsewhere."""
+    many = f": {driving.processes} at once, each with its share of one schedule" if driving.processes > 1 else ""
+    said = f"{method.DRIVER[driving.place]}{many}."
+    if driving.other:
+        floors = _floors(driving.other_floor_driver_ms, driving.other_floor_path_ms)
+        said += f" Floor from {driving.other}: {floors}."
+    if driving.clock_error_ms is not None:
+        said += f" Clocks of other machines are known within {figures.number(driving.clock_error_ms, 2)} ms."
+    return said
+
+
+def scalers(summary: Summary) -> tuple[str, ...]:
+    """One sentence per group that something scaled: by what, and how far in the windows of the ladder."""
+    return tuple(f"{g.name}: {_scaled(g)}." for g in filter(usable, summary.groups) if any(s.scaler for s in g.services))
+
+
+def _scaled(group: Group) -> str:
+    by: dict[str, list[str]] = {}
+    for s in group.services:
+        if s.scaler:
+            by.setdefault(s.scaler, []).append(f"{s.service} {scaled_by(s).interval}")
+    return "; ".join(f"{scaler} ({', '.join(services)})" for scaler, services in by.items())
 
 
 def heading(summary: Summary) -> str:

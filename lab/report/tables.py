@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from lab.analysis.results import Comparison, CostAt, Group, StepFigures, Summary
+from lab.analysis.results import Comparison, CostAt, Group, ServiceFigures, StepFigures, Summary
 from lab.analysis.transfer import cost_metric
 from lab.model import Stat
 from lab.report import cloud, figures
@@ -270,6 +270,16 @@ def ladder(summary: Summary) -> Table:
     )
 
 
+def scaled_by(s: ServiceFigures, at: str = "") -> TableCell:
+    """hpa, with the fewest and the most instances that were seen in the windows; none where their number is fixed."""
+    if not s.scaler:
+        return words("none", at)
+    r = s.replicas
+    ends = list(dict.fromkeys(map(figures.plain, (min(r.low), max(r.high))))) if r and r.low else []
+    seen = f"{' to '.join(ends)} instance{'' if ends[-1] == '1' else 's'}" if ends else "not seen"
+    return TableCell(text=s.scaler, interval=seen, source=f"{at}/replicas")
+
+
 def services(summary: Summary) -> Table:
     rows = []
     for index, group in enumerate(summary.groups):
@@ -282,6 +292,7 @@ def services(summary: Summary) -> Table:
                 words(s.service),
                 words(s.tier),
                 words(s.billing),
+                scaled_by(s, at),
                 given(s.instances, source=f"{at}/instances"),
                 cell(shown(group, s.cpu_ms_per_request), f"{at}/cpu_ms_per_request"),
                 cell(shown(group, s.memory_mib), f"{at}/memory_mib"),
@@ -292,11 +303,11 @@ def services(summary: Summary) -> Table:
                 given(s.billed_ms_per_request, "ms", none, f"{at}/billed_ms_per_request"),
             )
             rows.append(Row(cells=cells, series=group.name))
-    heads = ("<architecture", "<service", "<tier", "<billed as", "instances", "CPU per request", "memory", "memory configured")
+    heads = ("<architecture", "<service", "<tier", "<billed as", "<scaled by", "instances", "CPU per request", "memory")
     return Table(
         name="services",
         caption="Every service at the primary rate",
-        columns=columns(*heads, "CPU configured", "start", "calls per request", "billed per request"),
+        columns=columns(*heads, "memory configured", "CPU configured", "start", "calls per request", "billed per request"),
         rows=tuple(rows),
         source="summary.json /groups/*/services, from cells/*/usage.jsonl, events.jsonl and status.json",
     )

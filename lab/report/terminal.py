@@ -12,7 +12,8 @@ from rich.text import Text
 from lab.analysis.results import Comparison, Group, Summary
 from lab.analysis.transfer import cost_metric
 from lab.model import Stat
-from lab.report import cloud, figures, page, wins
+from lab.power import tellable, tells_nothing
+from lab.report import cloud, figures, method, page, wins
 from lab.report.figures import DASH
 from lab.report.tables import cost_at, held, own_options, primary_step, shown, usable
 
@@ -150,22 +151,35 @@ def _costs(comparison: Comparison | None) -> Iterator[tuple[str, Text]]:
 
 def _limits(summary: Summary, comparison: Comparison | None) -> Iterator[tuple[str, Text]]:
     unsaid = [silence.words for silence in cloud.unsaid(comparison)] if comparison else []
-    tails = dict.fromkeys(stat.why_missing for stat in _missing_tails(summary))
-    unsaid += [f"p99: {why}" for why in tails if not any(why in words for words in unsaid)]
+    unsaid += [] if any("p99 cannot be measured" in words for words in unsaid) else _missing_tails(summary)
     for number, words in enumerate(unsaid):
         yield "" if number else "cannot say", Text(words, style="dim")
+    yield "budget", Text(method.BUDGET.get(summary.enforcement, summary.enforcement), style="dim")
+    yield from (("" if n else "scaled by", Text(words)) for n, words in enumerate(page.scalers(summary)))
     yield "floor", Text(page.floor(summary) + " CPU/req is architecture + platform.")
+    if summary.driving:
+        yield "driver", Text(page.driver(summary.driving))
     for cell in (c for c in summary.cells if not c.valid):
         yield "INVALID", Text(f"{cell.cell}: {'; '.join(cell.reasons)}", style="red")
     if not summary.verdicts:
-        smallest = f"; differences below {figures.share(summary.detectable_ratio - 1)} cannot be told" if summary.detectable_ratio else ""
+        least = tellable(summary.detectable_ratio)
+        smallest = f"; differences below {figures.share(least)} cannot be told" if least is not None else ""
+        smallest += ", nor tell any difference by a test" if tells_nothing(summary.detectable_ratio) else ""
         count = f"{summary.deployments} deployment" + ("s" if summary.deployments != 1 else "")
         yield "limits", Text(f"{count} of each cannot give a verdict{smallest}: `lab run compare-full` can.")
 
 
-def _missing_tails(summary: Summary) -> Iterator[Stat]:
-    for group in filter(usable, summary.groups):
-        found = primary_step(summary, group)
-        stat = found[1].latency.get("p99") if found else None
+def _missing_tails(summary: Summary) -> Iterator[str]:
+    """Which groups have no p99 at the primary rate, those of one reason in one line whatever their number of samples."""
+    found: dict[str, list[tuple[str, Stat]]] = {}
+    groups = [g for g in summary.groups if usable(g)]
+    for group in groups:
+        step = primary_step(summary, group)
+        stat = step[1].latency.get("p99") if step else None
         if stat is not None and stat.value is None:
-            yield stat
+            found.setdefault(stat.why_missing.removeprefix(f"{stat.n} samples; "), []).append((group.name, stat))
+    for why, missing in found.items():
+        counts = sorted({s.n for _, s in missing if s.why_missing != why})
+        samples = f"{counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''} samples; " if counts else ""
+        of = "every architecture" if len(missing) == len(groups) else ", ".join(name for name, _ in missing)
+        yield f"p99 of {of} at {figures.per_second(summary.primary_rate_per_s)}: {samples}{why}"

@@ -20,7 +20,7 @@ def test_what_it_serves_can_be_planned(name: str) -> None:
     loaded = scenario.load(name)
     if isinstance(loaded.body, scenario.Train):
         return
-    plan = compile(loaded, Settings(), Capabilities(isolation="none", enforcement="none"))
+    plan = compile(loaded, Settings(), Capabilities(isolation="none", enforcement="none", scaler="any"))
     subjects = [c for c in plan.cells if c.role == "subject"]
     assert len(subjects) == loaded.body.deployments * len(loaded.body.architectures) * len(loaded.body.model_size)
     assert all(c.expected_s > 0 for c in plan.cells)

@@ -49,3 +49,25 @@ def test_memory_shrinks_to_what_the_budget_holds() -> None:
     topology = place(shapes.VISION_LIKE, small)
     assert {s.memory_mib for s in topology.services} == {256}
     assert topology.problems(shapes.VISION_LIKE.stages, shapes.VISION_LIKE.operations) == []
+
+
+def test_autoscaled_processes_together_get_what_one_has_without() -> None:
+    scaled, fixed = place(shapes.VISION_LIKE, autoscale=True, max_instances=3), place(shapes.VISION_LIKE)
+    assert {(s.scaling, s.instances, s.max_instances) for s in scaled.services} == {("on_cpu", 1, 3)}
+    assert [s.cpus * 3 for s in scaled.services] == pytest.approx([s.cpus for s in fixed.services])
+    assert sum(s.memory_mib * s.most for s in scaled.services) <= BUDGET.memory_mib
+    assert scaled.problems(shapes.VISION_LIKE.stages, shapes.VISION_LIKE.operations) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"max_instances": 1, "model_instances": 2}, "service infer: 2 instances of at most 1"),
+        ({"max_instances": 0}, "1 instances of at most 0"),
+        ({"instances": 0}, "scaling on_cpu with 0 instances"),
+        ({"target_cpu": 1.5}, "target_cpu 1.5"),
+    ],
+)
+def test_autoscaling_that_cannot_be_is_a_problem(options: dict[str, float], problem: str) -> None:
+    topology = place(shapes.VISION_LIKE, autoscale=True, **options)
+    assert problem in "\n".join(topology.problems(shapes.VISION_LIKE.stages, shapes.VISION_LIKE.operations))

@@ -104,3 +104,32 @@ def test_a_warm_up_that_can_never_be_judged_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="found 2 for 4 s, wanted 24 requests at least"):
         plan.compile(scenario.load(str(path)), Settings(), PINNED)
+
+
+def test_autoscaling_is_refused_where_nothing_scales() -> None:
+    with pytest.raises(InputError, match="provider embedded has nothing that scales") as caught:
+        compiled("autoscale")
+    assert caught.value.problems == ("microservices autoscaled: ingest, preprocess, infer, results would stay at the fewest instances",)
+    assert "kind or kubernetes" in caught.value.hint
+    able = dataclasses.replace(PINNED, scaler="hpa")
+    assert plan.compile(scenario.load("autoscale"), Settings(), able).scaler == "hpa"
+
+
+def test_instances_that_get_more_than_the_budget_are_refused_where_each_is_held_to_its_own(tmp_path: Path) -> None:
+    """One core set for all makes the budget equal whatever the services ask for; quotas are what they get."""
+    path = tmp_path / "many.yaml"
+    subject = "{architecture: serverless, options: {max_instances: 4}}"
+    path.write_text(
+        f"kind: serve\nworkload: vision\narchitectures: [{subject}]\nbudget: {{memory_mib: 8192}}\nload: {{rates_per_s: [20]}}\n"
+    )
+    assert plan.compile(scenario.load(str(path)), Settings(), PINNED).cells
+    with pytest.raises(InputError, match="the budget would not be the same for all") as caught:
+        plan.compile(scenario.load(str(path)), Settings(), dataclasses.replace(PINNED, enforcement="enforced"))
+    assert "the budget is 1" in caught.value.problems[0]
+
+
+def test_cells_know_their_place_in_the_scenario_though_they_are_shuffled() -> None:
+    found = [c for c in compiled("map").cells if c.role == "subject" and c.block == 0]
+    listed = [f"{c.architecture}-{c.model_size}" for c in sorted(found, key=lambda c: c.order)]
+    assert listed == [f"{a}-{size}" for size in "SML" for a in ("three_tier", "microservices", "serverless")]
+    assert [c.order for c in found] != sorted(c.order for c in found)

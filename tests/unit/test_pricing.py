@@ -13,7 +13,7 @@ from lab.analysis import prices
 from lab.analysis.bill import Bill, Variation
 from lab.analysis.price_book import PriceBook
 from lab.analysis.pricing import price
-from lab.analysis.results import Counts, Group
+from lab.analysis.results import Counts, Curve, Group
 from lab.model import Stat
 from tests.unit.summaries import group, service, stat
 
@@ -334,3 +334,23 @@ def test_more_traffic_never_costs_less_and_nothing_is_negative(services, writes,
         assert (line.allocation >= line.usage - 1e-9).all(), line
     month = found.total()
     assert (np.diff(month) >= -1e-9 * month[:-1]).all()
+
+
+@pytest.mark.parametrize(("traffic", "count"), [(1.0, 1.0), (2.0, 1.0), (6.0, 1.25), (10.0, 1.5), (20.0, 2.5), (40.0, 5.0)])
+@pytest.mark.parametrize("billing", ["container", "vm"])
+def test_a_scaler_is_priced_by_the_replicas_that_it_kept(billing: str, traffic: float, count: float) -> None:
+    """Measured 1, 1.5 and 2.5 at 2, 10 and 20/s: between in proportion, above by its CPU. Each fills a t3.medium."""
+    one = rented(billing, 2, 4096, cpu_ms=10)
+    seen = Curve(x=(2.0, 10.0, 20.0), y=(1.0, 1.5, 2.5), low=(1, 1, 2), high=(1, 2, 3))
+    scaled = replace(one, services=(replace(one.services[0], scaler="hpa", replicas=seen),))
+    found = bill(scaled, traffic)
+    assert found.replicas["s0"][0] == pytest.approx(count)
+    assert usd(found, "compute", "idle") == pytest.approx(count * usd(bill(scaled, 1.0), "compute", "idle"), rel=0.05)
+
+
+def test_with_twice_the_cpu_a_scaler_keeps_what_twice_the_traffic_took() -> None:
+    seen = Curve(x=(2.0, 10.0, 20.0), y=(1.0, 1.5, 2.5))
+    one = rented("container", 0.25, 512, cpu_ms=10)
+    scaled = replace(one, services=(replace(one.services[0], scaler="hpa", replicas=seen),))
+    found = price(scaled, BOOK, np.array([5.0]), Variation(cpu_scale=2.0), throttled=False)
+    assert found.replicas["s0"][0] == pytest.approx(1.5)

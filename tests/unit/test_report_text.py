@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from lab import report, rundir
+from lab.analysis.results import Curve, Group
 from lab.errors import InputError
 from lab.model import Environment, Stat
 from lab.model.machine import MachineState
@@ -147,6 +148,43 @@ def test_a_name_is_not_obeyed_as_terminal_markup() -> None:
     stream = io.StringIO()
     Console(file=stream, width=160).print(terminal.table(samples.marked_up("[red]x[/red]")))
     assert "[red]x[/red]" in stream.getvalue()
+
+
+def test_so_few_deployments_that_none_can_be_told_promise_no_percentage() -> None:
+    summary = replace(samples.summary(), detectable_ratio=2_387_518.77)
+    for text in (printed(160, detectable_ratio=2_387_518.77), markdown(summary, samples.comparison())):
+        assert "238" not in text and "by a test" in text
+
+
+def test_a_percentile_that_many_lack_is_said_once_with_whose_it_is() -> None:
+    def without(index: int, n: int) -> Group:
+        group = samples.summary().groups[index]
+        steps = tuple(replace(s, latency={**s.latency, "p99": Stat.missing("ms", f"{n} samples; p99 needs 368", n=n)}) for s in group.steps)
+        return replace(group, steps=steps)
+
+    text = " ".join(printed(160, groups=tuple(without(i, 30 + i) for i in range(3))).split())
+    assert text.count("p99 needs 368") == 1
+    assert "p99 of every architecture at 10/s: 30 to 32 samples; p99 needs 368" in text
+
+
+@pytest.mark.parametrize(
+    ("enforcement", "equal"), [("enforced", "equal, enforced by quota"), ("affinity", "equal CPUs by one core set"), ("none", "")]
+)
+def test_a_budget_is_called_equal_only_where_it_is(enforcement: str, equal: str) -> None:
+    text, small = printed(160, enforcement=enforcement), markdown(replace(samples.summary(), enforcement=enforcement))
+    assert equal in text
+    assert ("equal" in text.partition("budget")[2].partition("floor")[0]) == bool(equal)
+    assert ("Equal" in small) == bool(equal)
+
+
+def test_what_scaled_it_and_how_far_is_said() -> None:
+    first, *others = samples.summary().groups
+    seen = Curve(x=(10.0, 40.0), y=(1.0, 1.8), low=(1, 1), high=(1, 2))
+    scaled = replace(first, services=(replace(first.services[0], scaler="hpa", replicas=seen), *first.services[1:]))
+    groups = (scaled, *others)
+    assert "three_tier: hpa (app 1 to 2 instances)." in printed(160, groups=groups)
+    assert "Scaled by: three_tier: hpa (app 1 to 2 instances)." in markdown(replace(samples.summary(), groups=groups))
+    assert "Scaled by: Nothing" in markdown(samples.summary())
 
 
 # ---- in a run directory ----------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from lab.analysis.steps import curve
 from lab.analysis.summarize import group_names, spread, summarize
 from lab.errors import InputError
 from lab.load import record
-from lab.model import Stat, Usage
+from lab.model import Cell, Plan, Stat, Usage
 from lab.power import detectable_ratio
 from lab.rundir import RunDir
 from tests.unit.runs import TIMEOUT_S, Behaviour, Broken, Recipe, build, make_plan, score
@@ -341,3 +341,32 @@ def test_more_pairs_share_the_same_certainty(tmp_path: Path) -> None:
     )
     assert two.detectable_ratio == pytest.approx(detectable_ratio(two.spread, 3))
     assert three.detectable_ratio == pytest.approx(detectable_ratio(three.spread, 3, comparisons=3))
+
+
+def test_the_replicas_that_a_scaler_kept_are_found_at_each_rate(tmp_path: Path) -> None:
+    """Two instances from the second window on; with an order in the plan, groups stand as the scenario lists them."""
+    run = build(tmp_path / "run", Recipe(architectures={"alpha": Behaviour(), "beta": Behaviour()}, floor=False))
+    plan = run.read(run.plan, Plan)
+    cells = [_autoscaled(c) if c.architecture == "alpha" else c for c in plan.cells]
+    cells = [replace(c, order=int(c.architecture == "alpha")) for c in cells]
+    rundir.write(run.plan, rundir.encode(replace(plan, cells=tuple(cells), scaler="hpa")))
+    for cell in cells:
+        folder = run.cell(cell.id)
+        status = folder.status()
+        assert status is not None and status.origin_s is not None
+        second_s = status.origin_s + status.windows[1][1]
+        lines = [replace(u, instances=2 if u.at_s >= second_s else 1) for u in folder.lines(folder.usage, Usage)]
+        folder.usage.write_bytes(b"".join(msgspec.json.encode(u) + b"\n" for u in lines))
+    made = summarize(run)
+    assert [g.name for g in made.groups] == ["beta", "alpha"]
+    model = next(s for s in group(made).services if s.service == "model")
+    assert model.scaler == "hpa" and model.replicas is not None
+    assert model.replicas.x == (10.0, 20.0)
+    assert model.replicas.y == pytest.approx((1.0, 2.0), rel=0.05)  # the reading between two windows belongs to both
+    assert all(s.scaler == "" and s.replicas is None for s in group(made, "beta").services)
+
+
+def _autoscaled(cell: Cell) -> Cell:
+    assert cell.topology is not None
+    services = tuple(replace(s, scaling="on_cpu", max_instances=2) if s.name == "model" else s for s in cell.topology.services)
+    return replace(cell, topology=replace(cell.topology, services=services))

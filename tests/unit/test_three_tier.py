@@ -47,3 +47,11 @@ def test_batching_is_off_unless_asked_for_and_only_where_a_stage_can_be_batched(
 def test_more_than_the_budget_holds_is_a_problem_by_name() -> None:
     topology = place(shapes.VISION_LIKE, model_instances=4)
     assert "4608 MiB" in "".join(topology.problems(shapes.VISION_LIKE.stages, shapes.VISION_LIKE.operations))
+
+
+def test_the_model_tier_scales_within_its_part_of_the_budget() -> None:
+    topology = place(shapes.VISION_LIKE, autoscale=True, max_instances=2)
+    model, app = topology.service("model"), topology.service("app")
+    assert (model.scaling, model.instances, model.max_instances, app.scaling) == ("on_cpu", 1, 2, "fixed")
+    assert sum(s.cpus * s.most for s in topology.services) == pytest.approx(topology.cpus)
+    assert topology.problems(shapes.VISION_LIKE.stages, shapes.VISION_LIKE.operations) == []
