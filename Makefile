@@ -1,9 +1,9 @@
-# Verbs. Each makes .venv if it is not there. PYTHON=python3.12 picks another interpreter; PROVIDER=fake another provider.
+# Verbs. Each makes .venv if it is not there. PYTHON=python3.12 picks another interpreter; PROVIDER=kind another provider.
 PYTHON ?= python3
 PROVIDER ?= embedded
 LAB := .venv/bin/lab --provider $(PROVIDER)
 
-.PHONY: help compare test lint lab-up lab-down doctor clean bench
+.PHONY: help compare test test-kind lint lab-up lab-down doctor clean bench
 
 help:           ## these lines
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -14,6 +14,9 @@ compare: .venv/light  ## the main job: three architectures compared, report belo
 
 test: .venv/dev  ## every test; what needs a missing extra is skipped with the reason
 	.venv/bin/python -m pytest
+
+test-kind: .venv/dev  ## only what needs a kind cluster; KIND_IMAGE=kindest/node:v1.34.4 names another node image
+	$(if $(KIND_IMAGE),LAB_KIND_IMAGE=$(KIND_IMAGE) )LAB_TEST_EXTRAS=all .venv/bin/python -m pytest -m kind
 
 lint: .venv/dev  ## ruff, mypy, import contracts
 	.venv/bin/ruff check .
