@@ -1,8 +1,9 @@
-"""Prints the lab's own figures as ratios or medians of this machine: `python benchmarks/figures.py [help|up|capacity]`.
+"""Prints the lab's own figures as ratios or medians of this machine: `python benchmarks/figures.py [help|up|capacity|kind]`.
 
 help      `lab --help`, median of 10
 up        `lab up` to all services ready, median of 3, and the platform's memory at rest
 capacity  three_tier at M under a closed loop, beside a bare in-process loop of decode, resize and infer on the same core
+kind      `lab --provider kind up` with warm images, beside kind, kubectl and the same objects alone; needs docker, kind and kubectl
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ while time.perf_counter() - began < {seconds}:
 print(n / (time.perf_counter() - began), 1e3 * (time.process_time() - cpu) / n)
 """
 SECONDS, WARMUP_S, CLIENTS = 6.0, 2.0, 8
+KIND_TURNS = 3
 
 
 def help_time() -> None:
@@ -130,6 +132,68 @@ def capacity(settings: Settings, options: dict[str, object], label: str) -> None
     print(f"  limit                 {max(share, key=lambda name: share[name])} core ({said}, other work included)")
 
 
+def kind_up(settings: Settings) -> None:
+    """Both make a cluster of the same configuration, bring the same images and objects, and wait; interleaved, so that other work on this
+    machine meets both."""
+    from lab.providers.kubernetes import images, supply
+
+    built = images.build(settings, supply.targets(settings), lambda _: None)
+    took: dict[str, list[float]] = {"lab": [], "bare": []}
+    for turn in range(KIND_TURNS):
+        for name in ("lab", "bare") if turn % 2 == 0 else ("bare", "lab"):
+            home = replace(settings, name=f"figures-{name}-{turn}")
+            took[name].append(_lab_kind(home) if name == "lab" else _bare_kind(home, tuple(built.references.values())))
+            print(f"  {name:20s}{took[name][-1]:.1f} s")
+    lab_s, bare_s = (statistics.median(took[name]) for name in ("lab", "bare"))
+    print(f"lab --provider kind up {lab_s:.1f} s, bare {bare_s:.1f} s: ratio {lab_s / bare_s:.2f} (medians of {KIND_TURNS}, interleaved)")
+
+
+def _lab_kind(settings: Settings) -> float:
+    provider = registry.provider("kind")(settings)
+    began = time.perf_counter()
+    try:
+        provider.up()
+        return time.perf_counter() - began
+    finally:
+        provider.destroy()
+
+
+def _bare_kind(settings: Settings, references: tuple[str, ...]) -> float:
+    """What one would type; with every image in every node, as `kind load` does."""
+    from lightkube.resources.apps_v1 import Deployment, StatefulSet
+
+    from lab.ports import free
+    from lab.providers.kind import config
+    from lab.providers.kubernetes import names, objects, supply
+    from lab.providers.kubernetes.state import State
+
+    state, name = State(settings.state), config.cluster_name(settings)
+    state.make()
+    images = dict(zip(supply.targets(settings), references, strict=True))
+    named = supply.Supply(built=images, references=images).images(settings)
+    site = objects.Site(lab=settings.name, images=named, separate=config.separate(settings), node_ports=dict(config.NODE_PORTS))
+    made = objects.platform(site, store=supply.store(settings), secrets=state.secrets(settings))
+    kubeconfig, told, manifest = (settings.state / each for each in ("kubeconfig", "kind.yaml", "objects.yaml"))
+    told.write_text(config.render(settings, dict(zip(config.NODE_PORTS, free(len(config.NODE_PORTS)), strict=True))))
+    manifest.write_text(objects.to_yaml(made))
+    space = ("-n", names.namespace(settings.name))
+    workloads = [f"{type(o).__name__.lower()}/{o.metadata.name}" for o in made if isinstance(o, Deployment | StatefulSet) and o.metadata]
+    began = time.perf_counter()
+    try:
+        _run("kind", "create", "cluster", "--config", told, "--kubeconfig", kubeconfig)
+        _run("kind", "load", "docker-image", *references, "--name", name)
+        _run("kubectl", "--kubeconfig", kubeconfig, "apply", "-f", manifest)
+        for each in workloads:
+            _run("kubectl", "--kubeconfig", kubeconfig, *space, "rollout", "status", each, "--timeout=300s")
+        return time.perf_counter() - began
+    finally:
+        _run("kind", "delete", "cluster", "--name", name, "--kubeconfig", kubeconfig)
+
+
+def _run(*argv: object) -> None:
+    subprocess.run([str(each) for each in argv], check=True, capture_output=True)
+
+
 def main(what: set[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="lab-figures-") as home:
         settings = replace(resolve(), home=home, provider="embedded")
@@ -140,6 +204,8 @@ def main(what: set[str]) -> None:
         if "capacity" in what:
             capacity(settings, {}, "")
             capacity(settings, {"batch_max": 8}, "batching")
+        if "kind" in what:
+            kind_up(replace(settings, provider="kind", start_timeout_s=300.0))
 
 
 main(set(sys.argv[1:]) or {"help", "up", "capacity"})

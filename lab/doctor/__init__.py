@@ -6,33 +6,25 @@ import importlib.util
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import psutil
 
 from lab import environment, registry
+from lab.doctor import clusters, containers
+from lab.doctor.finding import Finding
 from lab.errors import LabError
 from lab.settings import MINIO_COMMAND, Settings
 
+__all__ = ["Finding", "findings"]
 MEMORY_WANTED_MIB = 4096  # platform 700, architecture 3072, driver and CLI
 DISK_WANTED_MIB = 2048
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """`needed`: without it the chosen provider cannot work; else it is an extra. `next_step` is empty when all is well."""
-
-    name: str
-    state: Literal["ok", "missing", "limited"]
-    says: str
-    needed: bool = False
-    next_step: str = ""
-
-
 def findings(settings: Settings) -> tuple[Finding, ...]:
-    return (*_machine(settings), *_provider(settings), *_extras())
+    here = tuple(containers.findings(settings))
+    graphics = any(f.name == "gpu" and f.state == "ok" for f in here)
+    return (*_machine(settings), *_provider(settings), *_extras(), *here, *clusters.findings(settings, graphics))
 
 
 def _machine(settings: Settings) -> Iterator[Finding]:
@@ -86,8 +78,6 @@ def _provider(settings: Settings) -> Iterator[Finding]:
 def _extras() -> Iterator[Finding]:
     for command, what, step in (
         ("minio", "object store MinIO (setting object_store = minio)", f"with Go: {MINIO_COMMAND} (about 3 minutes), then put it on PATH"),
-        ("docker", "Docker engine (provider kind)", "install Docker; the default provider needs none"),
-        ("kind", "kind (provider kind)", "go install sigs.k8s.io/kind@v0.30.0; the default provider needs none"),
         ("hey", "hey (benchmarks beside other load tools)", "apt install hey"),
     ):
         path = shutil.which(command)
