@@ -24,9 +24,14 @@ class Owner(msgspec.Struct, frozen=True):
     started_s: float
 
 
-def mark(state: Path) -> None:
-    """Before anything else is written there."""
-    rundir.write(state / MARKER, b"1\n")
+def mark(state: Path, provider: str = "") -> None:
+    """Before anything else is written there. `provider`: whose Lab it is; what an earlier mark says of that stays."""
+    rundir.write(state / MARKER, f"{provider_of(state) or provider}\n".encode())
+
+
+def provider_of(state: Path) -> str:
+    """Which provider made the Lab and can remove it; empty where nothing tells."""
+    return (state / MARKER).read_text().strip() if is_lab(state) else ""
 
 
 def is_lab(state: Path) -> bool:
@@ -36,7 +41,7 @@ def is_lab(state: Path) -> bool:
 def claim(settings: Settings, run: str) -> Settings:
     """The settings of the run's own Lab, owned by this process."""
     own = replace(settings, name=f"{PREFIX}{run}")
-    mark(own.state)
+    mark(own.state, own.provider)
     rundir.write(own.state / "owner.json", msgspec.json.encode(Owner(os.getpid(), psutil.Process().create_time())))
     return own
 

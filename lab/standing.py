@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lab import ownership, registry
 from lab.contracts import Endpoint, Provider
-from lab.errors import MachineError
+from lab.errors import InputError, MachineError
 from lab.model import Usage
 from lab.progress import Mode, progress
 from lab.settings import Settings
@@ -19,13 +19,18 @@ EXPECTED_UP_S = 5.0
 
 
 def provider(settings: Settings) -> Provider:
-    return registry.provider(settings.provider)(settings)
+    """The one that made the Lab of that name, whatever the settings say now; that of the settings where there is none."""
+    name = ownership.provider_of(settings.state) or settings.provider
+    return registry.provider(name)(replace(settings, provider=name))
 
 
 def up(settings: Settings, mode: Mode) -> tuple[tuple[Endpoint, ...], float]:
     """The endpoints, and the seconds it took."""
     began = time.monotonic()
     standing = provider(settings)
+    if standing.name != settings.provider:
+        what = f"the Lab {settings.name} is one of provider {standing.name}, wanted {settings.provider}"
+        raise InputError(what, "give the new one another --name, or delete that one with `lab clean`")
     standing.prepare()
     with progress(mode, EXPECTED_UP_S) as shown:
         endpoints = standing.up(shown.phase)

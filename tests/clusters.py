@@ -9,13 +9,17 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import registry, spawn
+from lab import spawn
 from lab.contracts import Provider
 from lab.errors import MachineError
 from lab.settings import Settings, resolve
+
+if TYPE_CHECKING:
+    from lab.providers.kind import Provider as Kind
 
 START_TIMEOUT_S = 240.0
 ON_CLUSTERS = ("kind", "kubernetes")
@@ -74,7 +78,7 @@ class SharedCluster:
     """`provider` is of kind, and its Lab stands."""
 
     settings: Settings
-    provider: Provider
+    provider: Kind
 
     def kubernetes(self, home: Path, name: str) -> Provider:
         """A provider `kubernetes` on the same cluster, whose nodes have the images already."""
@@ -84,15 +88,18 @@ class SharedCluster:
 
         own = Settings(provider="kubernetes", home=str(home), name=name, start_timeout_s=START_TIMEOUT_S)
         cluster = config.cluster_name(self.settings)
-        return Kubernetes(own, Access(kubeconfig=config.kubeconfig(self.settings.state), context=config.context(cluster)))
+        access = Access(kubeconfig=config.kubeconfig(self.settings.state), context=config.context(cluster), load=self.provider._load)
+        return Kubernetes(own, access)
 
 
 @pytest.fixture(scope="session")
 def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedCluster]:
     """Removed at the end of the session, however that comes: a killed one's by the Lab's keeper."""
     need_kind()
+    from lab.providers.kind import Provider as Kind
+
     own = settings(tmp_path_factory.mktemp("cluster"), "tests")
-    provider = registry.provider("kind")(own)
+    provider = Kind(own)
     try:
         provider.up(owner_pid=os.getpid())
         yield SharedCluster(own, provider)

@@ -83,7 +83,7 @@ class Provider:
 
     def up(self, report: Callable[[str], None] = lambda _: None, *, owner_pid: int | None = None) -> tuple[Endpoint, ...]:
         if not self._settings.state.exists():
-            ownership.mark(self._settings.state)
+            ownership.mark(self._settings.state, self.name)
         _LABS.setdefault(self._settings.state, _Lab())
         report("ready: threads of this process")
         return ENDPOINTS

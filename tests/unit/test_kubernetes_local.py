@@ -76,7 +76,7 @@ def test_the_users_own_kubeconfig_is_the_default(tmp_path: Path, monkeypatch: py
 def test_secrets_are_random_private_and_stay(tmp_path: Path) -> None:
     first, other = State(tmp_path / "a"), State(tmp_path / "b")
     for state in (first, other):
-        state.make()
+        state.make("kubernetes")
     found = first.secrets(Settings(object_store="minio"))
     assert found == first.secrets(Settings(object_store="minio"))
     assert found["store"]["secret_key"] != other.secrets(Settings(object_store="minio"))["store"]["secret_key"]
@@ -88,7 +88,7 @@ def test_keys_of_somebody_elses_store_come_from_the_environment(tmp_path: Path, 
     monkeypatch.setenv("S3_ACCESS_KEY", "theirs")
     monkeypatch.setenv("S3_SECRET_KEY", "hush")
     state = State(tmp_path / "a")
-    state.make()
+    state.make("kubernetes")
     assert state.secrets(Settings(object_store="https://s3.example.com"))["store"] == {"access_key": "theirs", "secret_key": "hush"}
 
 
@@ -100,7 +100,7 @@ def test_two_folders_are_two_labs_also_of_one_name(tmp_path: Path) -> None:
 def test_what_is_known_is_read_back_and_erased(tmp_path: Path) -> None:
     state = State(tmp_path / "a")
     assert state.known() is None
-    state.make()
+    state.make("kubernetes")
     known = Known(namespace="lab-a", server="https://x", built={"serving": "lab/serving:1"})
     state.remember(known)
     assert state.known() == known
@@ -112,7 +112,7 @@ def test_what_is_known_is_read_back_and_erased(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_lab_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(MachineError, match="not a Lab"):
-        State(tmp_path).make()
+        State(tmp_path).make("kubernetes")
     assert State(tmp_path).erase() == ()
     assert (tmp_path / "thesis.txt").exists()
 
@@ -162,7 +162,7 @@ def test_a_later_process_with_the_same_pid_is_not_the_owner() -> None:
 
 def test_the_keeper_of_a_lab_is_found_and_ended(tmp_path: Path) -> None:
     state = State(tmp_path / "a")
-    state.make()
+    state.make("kubernetes")
     keeping.start(Settings(provider="kubernetes", home=str(tmp_path), name="a"), state, os.getpid())
     assert len(keeping.end(state)) == 1
     assert keeping.end(state) == ()

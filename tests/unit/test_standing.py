@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lab import ownership, standing
+from lab.errors import InputError
 from lab.settings import Settings
 
 
@@ -44,3 +45,28 @@ def test_the_lab_of_a_living_run_stays(tmp_path: Path) -> None:
     assert not ownership.owned(own.state)  # process 1 began later: its pid is not its own
     standing.clean(Settings(home=str(tmp_path), provider="fake"), dry_run=False, everything=False)
     assert not own.state.exists()
+
+
+def test_a_lab_is_removed_by_the_provider_that_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "providers").mkdir()
+    (tmp_path / "providers" / "tracing.py").write_text(
+        "from pathlib import Path\n"
+        "from lab.providers.fake import Provider as Fake\n"
+        "class Provider(Fake):\n"
+        "    name = 'tracing'\n"
+        "    def destroy(self):\n"
+        "        return (*super().destroy(), f'the tracing Lab {self._settings.name}')\n"
+    )
+    home = str(tmp_path / "home")
+    for name in ("mine", "run-1"):
+        ownership.mark(Settings(home=home, name=name).state, "tracing")
+    removed = standing.clean(Settings(home=home, provider="fake"), dry_run=False, everything=True)
+    assert {"the tracing Lab mine", "the tracing Lab run-1"} <= set(removed)
+
+
+def test_up_does_not_take_another_providers_lab_for_its_own(tmp_path: Path) -> None:
+    settings = Settings(home=str(tmp_path), provider="fake")
+    ownership.mark(settings.state, "embedded")
+    with pytest.raises(InputError, match="is one of provider embedded, wanted fake"):
+        standing.up(settings, "quiet")

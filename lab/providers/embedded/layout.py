@@ -87,7 +87,7 @@ class Layout:
             raise MachineError(f"{self.state} is not a Lab: it holds other files", "set another `home` or `name`")
         passable = 0o711 if os.geteuid() == 0 else 0o700
         own_folder(self.state, passable)
-        ownership.mark(self.state)
+        ownership.mark(self.state, "embedded")
         own_folder(self.data, passable)
         for folder in (self.logs, self.credentials, self.state / "deployments", self.run):
             own_folder(folder, 0o700)

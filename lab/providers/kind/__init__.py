@@ -81,7 +81,7 @@ class Provider(kubernetes.Provider):
 
     def up(self, report: Callable[[str], None] = lambda _: None, *, owner_pid: int | None = None) -> tuple[Endpoint, ...]:
         self.prepare()
-        self._own.make()
+        self._own.make(self.name)
         with locked(self._own.folder / LOCK, LOCK_S, report):
             try:
                 self._stand(report, owner_pid)

@@ -80,7 +80,7 @@ class Lab:
     # ---- up ------------------------------------------------------------------------------------------------------------
 
     def up(self, report: Report, owner_pid: int | None) -> tuple[Endpoint, ...]:
-        self.state.make()
+        self.state.make(self.settings.provider)
         with locked(self.state.lock, LOCK_S, report):
             found = self.find()
             if found is not None:

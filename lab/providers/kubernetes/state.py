@@ -75,12 +75,12 @@ class State:
     def exists(self) -> bool:
         return ownership.is_lab(self.folder)
 
-    def make(self) -> None:
+    def make(self, provider: str) -> None:
         if self.folder.is_dir() and not self.exists() and any(p.suffix != ".lock" for p in self.folder.iterdir()):
             raise MachineError(f"{self.folder} is not a Lab: it holds other files", "set another `home` or `name`")
         with _writing(self.folder):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            ownership.mark(self.folder)
+            ownership.mark(self.folder, provider)
             for path in (self.credentials, self.logs):
                 path.mkdir(mode=0o700, exist_ok=True)
 
