@@ -1,11 +1,19 @@
 """Settings: layers in rising order, every problem at once."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from lab.errors import InputError
 from lab.settings import resolve
+
+
+@pytest.fixture(autouse=True)
+def no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the tests run with, such as LAB_KIND_IMAGE."""
+    for name in [n for n in os.environ if n.startswith("LAB_")]:
+        monkeypatch.delenv(name)
 
 
 def test_layers_rise_from_file_over_environment_to_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
