@@ -168,7 +168,7 @@ def _bare_kind(settings: Settings, references: tuple[str, ...]) -> float:
     from lab.providers.kubernetes.state import State
 
     state, name = State(settings.state), config.cluster_name(settings)
-    state.make()
+    state.make(settings.provider)
     images = dict(zip(supply.targets(settings), references, strict=True))
     named = supply.Supply(built=images, references=images).images(settings)
     site = objects.Site(lab=settings.name, images=named, separate=config.separate(settings), node_ports=dict(config.NODE_PORTS))
