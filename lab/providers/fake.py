@@ -27,9 +27,11 @@ from lab.errors import InputError, MachineError
 from lab.model import Event, Service, Topology, Usage
 from lab.runtime import timing
 from lab.runtime.config import ModelAddress, ServiceConfig
+from lab.runtime.databases import SqliteDatabase, TimedDatabase
 from lab.runtime.host import app
+from lab.runtime.object_stores import MemoryStore, TimedStore
 from lab.runtime.serving import Server, server_config
-from lab.runtime.stores import MemoryStore, SqliteDatabase, TimedDatabase, TimedStore, fetch_model
+from lab.runtime.stores import fetch_model
 from lab.settings import Settings
 
 ENDPOINTS: Final = (

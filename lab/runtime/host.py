@@ -137,7 +137,7 @@ def app(
     routes.append(Route(STAGES_PATH + "/{names}", _Endpoint(walker, service.name, asked, True), methods=["POST"]))
     if service.page:
         routes += page.routes(workload)
-    return _application(identity, workload, walker, routes)
+    return _application(identity, workload, walker, tools, routes)
 
 
 def _caller(config: ServiceConfig, report: walk.Report) -> Caller | None:
@@ -160,7 +160,7 @@ def _identity(config: ServiceConfig) -> Identity:
     return Identity(deployment=config.deployment, service=config.service, instance=config.instance)
 
 
-def _application(identity: Identity, workload: Workload, walker: Walker, routes: list[BaseRoute]) -> Starlette:
+def _application(identity: Identity, workload: Workload, walker: Walker, tools: Tools, routes: list[BaseRoute]) -> Starlette:
     opened = False
     described = document(workload)
 
@@ -172,6 +172,7 @@ def _application(identity: Identity, workload: Workload, walker: Walker, routes:
         yield
         opened = False
         await walker.close()
+        await tools.aclose()
 
     async def contract(_request: Request) -> Response:
         return JSONResponse(described)

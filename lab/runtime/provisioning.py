@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lab.errors import MachineError
 from lab.runtime.config import DatabaseAddress, StoreAddress
-from lab.runtime.stores import DatabaseKeys, StoreKeys, read_keys
+from lab.runtime.credentials import DatabaseKeys, StoreKeys, read_keys
 
 if TYPE_CHECKING:
     import psycopg

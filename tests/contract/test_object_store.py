@@ -16,10 +16,11 @@ from minio.versioningconfig import ENABLED, VersioningConfig
 from lab import spawn
 from lab.errors import MachineError
 from lab.providers.embedded import leftovers, object_store, ports, programs, seaweed
-from lab.providers.embedded.layout import Layout, write_secret
+from lab.providers.embedded.layout import Layout
 from lab.providers.embedded.object_store import Store
+from lab.rundir import write_secret
 from lab.runtime.config import StoreAddress
-from lab.runtime.stores import S3Store
+from lab.runtime.object_stores import S3Store
 from lab.spawn import Command, Record
 from tests.extras import need_command
 

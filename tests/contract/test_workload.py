@@ -17,10 +17,12 @@ from lab.model import Budget, Message, Operation, Request, Response, Shape
 from lab.model.workload import ModelSize
 from lab.providers.fake import Provider
 from lab.runtime.config import ModelAddress
-from lab.runtime.stores import MemoryStore, SqliteDatabase, fetch_model
+from lab.runtime.databases import SqliteDatabase
+from lab.runtime.object_stores import MemoryStore
+from lab.runtime.stores import fetch_model
 from lab.runtime.timing import parse
 from lab.settings import Settings
-from tests.unit.serving import error_of, send
+from tests.unit.serving import error_of, handled, send
 
 SEED = 11
 ASKED = 20  # of each operation
@@ -114,7 +116,7 @@ def stages_say_whether_they_use_the_object_store(workload: Workload) -> None:
     kept = {True: MemoryStore(), False: _NoStore()}
     model = lambda: workload.model_bytes(size)[0]  # noqa: E731
     made = {
-        name: workload.handlers([name], Tools(store=kept[stores], database=lambda _: database, model=model, model_size=size)).single[name]
+        name: workload.handlers([name], Tools(store=kept[stores], database=lambda _: database, model=model, model_size=size))
         for name, stores in flags.items()
     }
     writes = [workload.payload(SEED, 0, o.name) for o in workload.operations if o.kind == "write"]
@@ -125,7 +127,7 @@ def stages_say_whether_they_use_the_object_store(workload: Workload) -> None:
         in_path = {w[1:-1]: f for w, f in zip(operation.path.split("/"), url.path.split("/"), strict=True) if w.startswith("{")}
         message = Message(body=request.body, fields={**dict(parse_qsl(url.query)), **in_path})
         for stage in operation.stages:
-            message = made[stage](message)
+            message = handled(made[stage], stage, message)
 
 
 class _NoStore(MemoryStore):

@@ -25,7 +25,8 @@ from lab.providers.embedded.control import Client, DeployRequest
 from lab.providers.embedded.layout import SOCKET_PATH_LIMIT, Layout, own_folder, write_secret
 from lab.runtime.answers import MAX_BODY_BYTES
 from lab.runtime.config import DatabaseAddress, ModelAddress
-from lab.runtime.stores import PostgresDatabase, S3Store
+from lab.runtime.databases import PostgresDatabase
+from lab.runtime.object_stores import S3Store
 from lab.settings import Settings
 from lab.spawn import Record
 from tests.asking import ask

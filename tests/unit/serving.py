@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 
-from lab.contracts import Handler, Handlers, Tools
+from lab.contracts import AsyncHandler, Handler, Handlers, Tools
 from lab.model import Batching, Edge, Event, Message, Operation, Request, Response, Service, Stage, Topology
 from lab.runtime.config import ServiceConfig
+from lab.runtime.databases import SqliteDatabase
 from lab.runtime.host import app
+from lab.runtime.object_stores import MemoryStore
 from lab.runtime.serving import Server, server_config
-from lab.runtime.stores import MemoryStore, SqliteDatabase
 
 LIMIT_S = 20.0
 
@@ -56,13 +58,25 @@ def send(url: str, request: Request) -> Response:
     return ask(url, request.method, request.path, request.body, request.headers)
 
 
+def handled(handlers: Handlers, stage: str, message: Message) -> Message:
+    """By the stage's handler alone, a coroutine or not."""
+    found = handlers.single[stage](message)
+    return found if isinstance(found, Message) else asyncio.run(_awaited(found))
+
+
+async def _awaited(found: Awaitable[Message]) -> Message:
+    return await found
+
+
 class Chain:
     """A workload of one write whose stages are given as handlers, in order."""
 
     name = "chain"
     model_sizes = ("S",)
 
-    def __init__(self, handlers: Mapping[str, Handler], batch: Handlers | None = None, deferrable: Sequence[str] = ()) -> None:
+    def __init__(
+        self, handlers: Mapping[str, Handler | AsyncHandler], batch: Handlers | None = None, deferrable: Sequence[str] = ()
+    ) -> None:
         self._handlers, self._batch = handlers, batch.batch if batch else {}
         self.stages = tuple(Stage(name=n, mode="deferrable" if n in deferrable else "sync", batchable=n in self._batch) for n in handlers)
         self.operations = (
@@ -92,7 +106,7 @@ def tools() -> Tools:
 
 @contextmanager
 def chain(
-    handlers: Mapping[str, Handler],
+    handlers: Mapping[str, Handler | AsyncHandler],
     *,
     batch: Handlers | None = None,
     batching: Batching | None = None,

@@ -21,7 +21,8 @@ from lab.rundir import encode
 from lab.runtime import clock, provisioning
 from lab.runtime.agent import AgentConfig
 from lab.runtime.config import TOKEN_HEADER, DatabaseAddress, StoreAddress
-from lab.runtime.stores import PostgresDatabase, S3Store
+from lab.runtime.databases import PostgresDatabase
+from lab.runtime.object_stores import S3Store
 from tests.unit.serving import LIMIT_S, ask, chain, echo
 
 Stores = tuple[StoreAddress, DatabaseAddress]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
 
 import pytest
 
@@ -17,7 +19,7 @@ from lab.model import Batching, Edge, Event, Message, Service
 from lab.runtime.answers import DRAINED_BYTES, MAX_BODY_BYTES
 from lab.runtime.config import FIELDS_HEADER
 from lab.runtime.host import app
-from lab.runtime.timing import parse
+from lab.runtime.timing import parse, record
 from lab.runtime.walk import Leg, Route, route
 from tests.unit.serving import LIMIT_S, Chain, ask, chain, config, echo, error_of, serving, tools, topology
 
@@ -74,6 +76,31 @@ def test_a_body_is_answered_with_its_content_type_and_stages_run_in_order() -> N
     assert [s.name for s in parse(answer.headers["server-timing"])] == ["one", "a", "b", "c"]
 
 
+def test_coroutines_run_in_the_event_loop_and_all_else_in_threads() -> None:
+    where: dict[str, bool] = {}
+
+    async def here(message: Message) -> Message:
+        where["here"] = asyncio.get_running_loop().is_running()
+        await asyncio.sleep(0)
+        return Message(body=message.body + b"h")
+
+    def there(message: Message) -> Message:
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        where["there"] = True
+        return Message(body=message.body + b"t")
+
+    async def again(message: Message) -> Message:
+        record("put", "store", perf_counter())
+        return Message(body=message.body + b"a")
+
+    with chain({"here": here, "there": there, "again": again}) as url:
+        answer = ask(url, "POST", "/v1/things/1", b"-")
+    assert answer.body == b"-hta" and where == {"here": True, "there": True}
+    assert [s.name for s in parse(answer.headers["server-timing"])] == ["one", "here", "there", "put", "again"]
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "blocking"])
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -84,11 +111,14 @@ def test_a_body_is_answered_with_its_content_type_and_stages_run_in_order() -> N
         (TimeoutError(), 504),
     ],
 )
-def test_errors_of_handlers_are_answers(error: Exception, status: int) -> None:
+def test_errors_of_handlers_are_answers(error: Exception, status: int, kind: str) -> None:
     def fail(_: Message) -> Message:
         raise error
 
-    with chain({"fail": fail}) as url:
+    async def afail(message: Message) -> Message:
+        return fail(message)
+
+    with chain({"fail": fail if kind == "blocking" else afail}) as url:
         answer = ask(url, "POST", "/v1/things/1", b"x")
     body = error_of(answer)
     assert answer.status == status and body["hint"]

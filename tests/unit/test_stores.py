@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import socket
@@ -17,10 +18,14 @@ from lab.contracts import Database, ObjectStore
 from lab.errors import MachineError
 from lab.model import Service, Stage
 from lab.runtime.config import DatabaseAddress, ModelAddress, StoreAddress
-from lab.runtime.stores import MemoryStore, PostgresDatabase, S3Store, SqliteDatabase, TimedDatabase, TimedStore, fetch_model, tools
+from lab.runtime.databases import PostgresDatabase, SqliteDatabase, TimedDatabase
+from lab.runtime.object_stores import MemoryStore, S3Store, TimedStore
+from lab.runtime.stores import fetch_model, tools
 from lab.runtime.timing import CURRENT, Recorder, Span, parse
 from tests.unit.conftest import BUCKET
 from tests.unit.serving import config, topology
+
+END_OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = current_user"
 
 
 @pytest.fixture
@@ -55,6 +60,34 @@ def test_objects_are_kept_listed_and_deleted(store: ObjectStore) -> None:
     for key in ("a/1", "a/1", "a/2", "b/1"):
         store.delete(key)
     assert store.keys() == []
+
+
+def test_coroutines_keep_objects_too(store: ObjectStore) -> None:
+    async def keep() -> None:
+        try:
+            await asyncio.gather(*(store.aput(f"a/{i} & +%2F", bytes([i]) * 20_000, "image/x") for i in range(40)))
+        finally:
+            if isinstance(store, S3Store):
+                await store.aclose()
+
+    asyncio.run(keep())
+    assert store.get("a/7 & +%2F") == bytes([7]) * 20_000 and len(store.keys("a/")) == 40
+
+
+def test_what_a_coroutine_cannot_keep_is_told_as_by_put(servers: tuple[StoreAddress, DatabaseAddress], tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({**json.loads(Path(servers[0].credentials_path).read_text()), "secret_key": "wrong"}))
+
+    async def keep() -> None:
+        store = S3Store(replace(servers[0], credentials_path=str(keys)))
+        try:
+            await store.aput("x", b"x")
+        finally:
+            await store.aclose()
+
+    with pytest.raises(MachineError, match="refuses") as raised:
+        asyncio.run(keep())
+    assert raised.value.hint
 
 
 def test_a_missing_object_is_a_key_error(store: ObjectStore) -> None:
@@ -94,6 +127,22 @@ def test_statements_commit_by_themselves_and_give_rows(database: Database) -> No
     assert database.execute("SELECT COUNT(*) FROM things WHERE n %% 2 = 1") == [(1,)]
 
 
+def test_coroutines_may_share_it(database: Database) -> None:
+    database.execute("CREATE TABLE things (id INTEGER PRIMARY KEY)")
+
+    async def insert() -> list[tuple[int]]:
+        try:
+            await asyncio.gather(*(database.aexecute("INSERT INTO things VALUES (%s)", (i,)) for i in range(200)))
+            return await database.aexecute("SELECT COUNT(*) FROM things WHERE id >= %s", (100,))
+        finally:
+            if isinstance(database, PostgresDatabase):
+                await database.aclose()
+
+    assert asyncio.run(insert()) == [(100,)]
+    if isinstance(database, SqliteDatabase):
+        assert database.execute("SELECT COUNT(*) FROM things") == [(200,)]
+
+
 def test_threads_may_share_it(database: Database) -> None:
     database.execute("CREATE TABLE things (id INTEGER PRIMARY KEY)")
     with ThreadPoolExecutor(24) as pool:
@@ -122,11 +171,28 @@ def test_a_lost_connection_fails_one_statement_not_the_service(servers: tuple[St
     """As after a restart of the server."""
     with closing(PostgresDatabase(servers[1], "lost")) as database, closing(PostgresDatabase(servers[1], "killer")) as killer:
         database.execute("SELECT 1")
-        killer.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = current_user")
+        killer.execute(END_OTHERS)
         with pytest.raises(MachineError) as raised:
             database.execute("SELECT 1")
         assert raised.value.hint
         assert [database.execute("SELECT 1") for _ in range(5)] == [[(1,)]] * 5
+
+
+def test_a_lost_connection_fails_one_statement_of_a_coroutine(servers: tuple[StoreAddress, DatabaseAddress]) -> None:
+    async def lose(database: PostgresDatabase, killer: PostgresDatabase) -> None:
+        try:
+            await database.aexecute("SELECT 1")
+            killer.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = current_user"
+            )
+            with pytest.raises(MachineError):
+                await database.aexecute("SELECT 1")
+            assert [await database.aexecute("SELECT 1") for _ in range(5)] == [[(1,)]] * 5
+        finally:
+            await database.aclose()
+
+    with closing(PostgresDatabase(servers[1], "alost")) as database, closing(PostgresDatabase(servers[1], "akiller")) as killer:
+        asyncio.run(lose(database, killer))
 
 
 def test_a_database_that_is_not_there(nowhere: tuple[StoreAddress, DatabaseAddress]) -> None:

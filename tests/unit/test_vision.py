@@ -18,9 +18,11 @@ from lab.errors import InputError
 from lab.ml import pixels
 from lab.model import Message, Request, Response
 from lab.model.workload import ModelSize
-from lab.runtime.stores import MemoryStore, SqliteDatabase
+from lab.runtime.databases import SqliteDatabase
+from lab.runtime.object_stores import MemoryStore
 from lab.workloads import vision
 from lab.workloads.vision import Workload
+from tests.unit.serving import handled
 
 WORKLOAD = Workload()
 ALL = tuple(stage.name for stage in WORKLOAD.stages)
@@ -38,7 +40,7 @@ class Service:
 
     def walk(self, operation: str, message: Message) -> Message:
         for stage in next(op for op in WORKLOAD.operations if op.name == operation).stages:
-            message = self.handlers.single[stage](message)
+            message = handled(self.handlers, stage, message)
         return message
 
     def ask(self, request: Request) -> Response:
@@ -81,8 +83,8 @@ def test_answers_are_right_as_often_as_the_card_says(service: Service) -> None:
 def test_every_size_answers_singly_and_in_a_batch_alike(size: ModelSize) -> None:
     service = Service(size, ("preprocess", "infer"))
     bodies = [photo(index=i) for i in range(3)]
-    ready = [service.handlers.single["preprocess"](Message(body=b, fields={"id": str(i)})) for i, b in enumerate(bodies)]
-    singly = [service.handlers.single["infer"](m) for m in ready]
+    ready = [handled(service.handlers, "preprocess", Message(body=b, fields={"id": str(i)})) for i, b in enumerate(bodies)]
+    singly = [handled(service.handlers, "infer", m) for m in ready]
     together = service.handlers.batch["infer"](ready)
     assert [m.fields["id"] for m in together] == ["0", "1", "2"]
     assert [m.fields["label"] for m in together] == [m.fields["label"] for m in singly]
@@ -174,14 +176,14 @@ def _claiming(width: int, height: int) -> bytes:
 def test_what_is_no_photo_is_refused_before_it_is_stored_or_decoded(body: bytes, wanted: str) -> None:
     service = Service(stages=("ingest",))
     with pytest.raises(InputError, match=wanted):
-        service.handlers.single["ingest"](Message(body=body))
+        handled(service.handlers, "ingest", Message(body=body))
     assert service.store.keys() == []
 
 
 def test_a_jpeg_that_breaks_off_is_the_clients_fault() -> None:
     service = Service(stages=("ingest", "preprocess"))
     with pytest.raises(InputError):
-        service.handlers.single["preprocess"](service.handlers.single["ingest"](Message(body=photo()[:3000])))
+        handled(service.handlers, "preprocess", handled(service.handlers, "ingest", Message(body=photo()[:3000])))
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True}, {"exif": b"Exif\0\0" + bytes(5000)}])
@@ -196,7 +198,7 @@ def test_the_limit_before_decoding_is_that_of_the_decoder() -> None:
 @pytest.mark.parametrize("fields", [{"id": "../../etc/passwd"}, {"id": "x" * 65}, {"id": "a b"}])
 def test_an_id_that_could_be_a_path_is_refused(fields: dict[str, str]) -> None:
     with pytest.raises(InputError, match="id: found"):
-        Service(stages=("ingest",)).handlers.single["ingest"](Message(body=photo(), fields=fields))
+        handled(Service(stages=("ingest",)).handlers, "ingest", Message(body=photo(), fields=fields))
 
 
 @pytest.mark.parametrize("limit", ["0", "101", "-1", "many", "1.5", ""])
