@@ -23,7 +23,7 @@ WARMUP_LEAST, WARMUP_USUAL = 24, 40  # requests that the stability test needs, a
 DRIVER_RATE_PER_S = 1000.0  # that one driver process sends without being late
 ASSUMED_SPREAD = 0.10  # log-scale standard deviation between deployments, until this machine's own is learned
 # Upper limits that make the plan's minutes, from the budget per cell of the compare scenario; measured ends are earlier.
-START_S, PRELOAD_S, RETIRE_S, COLD_S, LAB_UP_S = 3.0, 0.5, 0.7, 3.0, 5.0
+START_S, PRELOAD_S, RETIRE_S, COLD_S = 3.0, 0.5, 0.7, 3.0
 
 
 def shape(workload: str, model_size: ModelSize) -> Shape:
@@ -87,7 +87,7 @@ def compile(
         seed=body.seed,
         isolation=capabilities.isolation,
         enforcement=capabilities.enforcement,
-        expected_s=LAB_UP_S + sum(c.expected_s for c in cells),
+        expected_s=capabilities.up_s + sum(c.expected_s for c in cells),
         detectable_ratio=detectable_ratio(spread or ASSUMED_SPREAD, body.deployments, comparisons=_pairs(body)),
         spread=spread or ASSUMED_SPREAD,
         spread_source="learned on this machine" if spread else "assumed",
@@ -113,7 +113,11 @@ def _check_scaler(cells: Sequence[Cell], provider: str, scaler: str) -> None:
     if scaled and not scaler:
         problems = [f"{subject}: {services} would stay at the fewest instances" for subject, services in scaled.items()]
         what = f"provider {provider} has nothing that scales services with their CPU, which the scenario asks for"
-        raise InputError(what, "--provider kind or kubernetes has (HorizontalPodAutoscaler); or take `autoscale` out", problems)
+        raise InputError(
+            what,
+            "provider kind or kubernetes with `--set kubernetes.metrics=install` has (HorizontalPodAutoscaler); or take `autoscale` out",
+            problems,
+        )
 
 
 def _check_limits(cells: Sequence[Cell]) -> None:

@@ -63,6 +63,18 @@ def write(path: Path, data: bytes) -> None:
         raise _disk(path, error) from error
 
 
+def write_secret(path: Path, text: str, uid: int | None = None) -> None:
+    """0600 from its first byte. `uid`: whose it then is, with the group of the same number; else our own."""
+    try:
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+        if uid is not None:
+            os.chown(path, uid, uid)
+    except OSError as error:
+        raise _disk(path, error) from error
+
+
 def append(path: Path, data: bytes) -> None:
     """Raises MachineError when the disk is full; what was appended before stays readable."""
     try:

@@ -15,8 +15,6 @@ from lab.model import Usage
 from lab.progress import Mode, progress
 from lab.settings import Settings
 
-EXPECTED_UP_S = 5.0
-
 
 def provider(settings: Settings) -> Provider:
     """The one that made the Lab of that name, whatever the settings say now; that of the settings where there is none."""
@@ -32,7 +30,7 @@ def up(settings: Settings, mode: Mode) -> tuple[tuple[Endpoint, ...], float]:
         what = f"the Lab {settings.name} is one of provider {standing.name}, wanted {settings.provider}"
         raise InputError(what, "give the new one another --name, or delete that one with `lab clean`")
     standing.prepare()
-    with progress(mode, EXPECTED_UP_S) as shown:
+    with progress(mode, standing.capabilities().up_s) as shown:
         endpoints = standing.up(shown.phase)
     return endpoints, time.monotonic() - began
 

@@ -84,7 +84,11 @@ def architecture(topology: Topology, operations: Sequence[Operation], site: Site
 
 
 def platform(site: Site = SITE, store: objects.Store = "minio") -> list[Object]:
-    elsewhere = StoreAddress(endpoint="s3.example.com", bucket="", credentials_path="", secure=True) if store == "external" else None
+    elsewhere = (
+        StoreAddress(endpoint="s3.example.com", bucket="", credentials_path=names.STORE_CREDENTIALS, secure=True)
+        if store == "external"
+        else None
+    )
     return objects.platform(site, store=store, secrets=SECRETS, external=elsewhere)
 
 

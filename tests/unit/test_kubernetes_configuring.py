@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from lab import registry
-from lab.errors import InputError
 from lab.model import Budget, Shape, Topology
 from lab.providers.kubernetes import configuring, names
 from lab.providers.kubernetes.instances import Handle
@@ -50,15 +49,3 @@ def test_only_the_activator_may_scale_and_only_functions() -> None:
 def test_the_store_is_the_labs_own_or_somebody_elses(setting: str, endpoint: str, secure: bool) -> None:
     found = configuring.store(Settings(object_store=setting), "d-1")
     assert (found.endpoint, found.secure, found.bucket) == (endpoint, secure, "d-1")
-
-
-@pytest.mark.parametrize("name", ["", "-a", "a b", "x" * 41, "../up"])
-def test_a_deployment_that_cannot_be_a_name_is_refused(name: str) -> None:
-    with pytest.raises(InputError):
-        configuring.check_name(name)
-
-
-def test_buckets_and_schemas_of_a_deployment() -> None:
-    configuring.check_name("Run_1.vision-S")
-    assert configuring.bucket("Run_1.vision-S") == "d-run-1-vision-s"
-    assert configuring.schema_prefix("Run_1.vision-S") == "d_run_1_vision_s"

@@ -105,9 +105,9 @@ class Provider:
     def deploy(self, topology: Topology, deployment: str, seed: int) -> Deployment:
         from lab import registry
         from lab.providers.embedded.control import DeployRequest
-        from lab.providers.embedded.deployments import check_name
         from lab.rundir import write
         from lab.runtime.config import ModelAddress
+        from lab.runtime.naming import check_name
 
         check_name(deployment)
         workload = registry.workload(topology.workload)

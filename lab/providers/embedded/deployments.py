@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import defaultdict
@@ -25,25 +24,10 @@ from lab.rundir import append, encode, write
 from lab.runtime import consumption, gateway_routes
 from lab.runtime.config import FUNCTIONS_PATH, ServiceConfig
 from lab.runtime.consumption import Consumption
+from lab.runtime.naming import bucket, schema_prefix
 from lab.spawn import Process, Record
 
 STOP_S = 5.0
-
-
-def bucket(deployment: str) -> str:
-    return "d-" + re.sub(r"[^a-z0-9]+", "-", deployment.lower()).strip("-")
-
-
-def schema_prefix(deployment: str) -> str:
-    return "d_" + re.sub(r"[^a-z0-9]+", "_", deployment.lower()).strip("_")
-
-
-def check_name(deployment: str) -> None:
-    """It becomes a folder, a bucket (at most 63 characters) and the beginning of schema names (at most 63 with the owner's name)."""
-    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,39}", deployment):
-        raise InputError(
-            f"deployment {deployment!r} cannot be used as a name", "up to 40 letters, digits, - _ and . beginning with a letter or digit"
-        )
 
 
 class Deployed:

@@ -14,9 +14,8 @@ from pathlib import Path
 import msgspec
 
 from lab.errors import MachineError
-from lab.providers.embedded.layout import write_secret
 from lab.providers.embedded.ports import LOOPBACK
-from lab.rundir import encode
+from lab.rundir import encode, write_secret
 from lab.runtime.config import ServiceConfig
 from lab.spawn import Command, Process, Record, start
 

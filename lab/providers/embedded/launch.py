@@ -15,9 +15,9 @@ import psutil
 from lab.errors import MachineError
 from lab.providers.embedded import leftovers
 from lab.providers.embedded.control import Client, Nothing, ShutdownRequest, Standing
-from lab.providers.embedded.layout import Layout, write_secret
+from lab.providers.embedded.layout import Layout
 from lab.providers.embedded.supervisor import SupervisorConfig, Told
-from lab.rundir import encode
+from lab.rundir import encode, write_secret
 from lab.settings import Settings
 from lab.spawn import Command, Process, Record, new_lab_id, running, start
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import ownership
+from lab import ownership, rundir
 from lab.errors import MachineError
 from lab.spawn import lab_key
 
@@ -96,7 +96,7 @@ class Layout:
         """The 0600 file with these two values; the secret is random and stays as long as the data."""
         path = self.credentials / f"{name}.json"
         if not path.exists():
-            write_secret(path, json.dumps({user_field: user, secret_field: secrets.token_urlsafe(24)}))
+            rundir.write_secret(path, json.dumps({user_field: user, secret_field: secrets.token_urlsafe(24)}))
         return path
 
 
@@ -116,17 +116,6 @@ def remove_tree(folder: Path) -> bool:
         return False
     shutil.rmtree(folder)
     return True
-
-
-def write_secret(path: Path, text: str, uid: int | None = None) -> None:
-    """0600 from its first byte."""
-    with _writing(path):
-        path.unlink(missing_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        if uid is not None:
-            os.chown(path, uid, uid)
 
 
 @contextlib.contextmanager

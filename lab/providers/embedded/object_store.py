@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from lab.contracts import Endpoint
 from lab.errors import MachineError
 from lab.providers.embedded import ports, programs, seaweed
-from lab.providers.embedded.layout import Layout, credentials, own_folder, write_secret
+from lab.providers.embedded.layout import Layout, credentials, own_folder
+from lab.rundir import write_secret
 from lab.runtime import provisioning
 from lab.runtime.config import StoreAddress
 from lab.spawn import Command, Process, Record, start

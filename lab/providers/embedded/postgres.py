@@ -15,7 +15,8 @@ from pathlib import Path
 from lab.contracts import Endpoint
 from lab.errors import MachineError
 from lab.providers.embedded import ports, programs
-from lab.providers.embedded.layout import UNPRIVILEGED_UID, Layout, credentials, own_folder, reachable, remove_tree, write_secret
+from lab.providers.embedded.layout import UNPRIVILEGED_UID, Layout, credentials, own_folder, reachable, remove_tree
+from lab.rundir import write_secret
 from lab.runtime import provisioning
 from lab.runtime.config import DatabaseAddress
 from lab.spawn import Command, Process, Record, capture, start

@@ -8,8 +8,9 @@ import datetime
 import secrets
 from pathlib import Path
 
-from lab.providers.embedded.layout import own_folder, write_secret
+from lab.providers.embedded.layout import own_folder
 from lab.providers.embedded.ports import LOOPBACK
+from lab.rundir import write_secret
 
 PARTS = ("master", "volume", "filer", "s3", "admin")
 GRPC_NAMES = ("volume", "master", "filer", "s3", "admin", "worker", "mq", "msg_broker", "msg_agent", "client", "iam")

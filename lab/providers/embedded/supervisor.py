@@ -28,6 +28,7 @@ from lab.providers.embedded.control import Added, Answer, Call, Failure, Nothing
 from lab.providers.embedded.deployments import Deployed
 from lab.providers.embedded.layout import Layout
 from lab.rundir import decode
+from lab.runtime import naming
 from lab.settings import Settings
 from lab.spawn import Record
 
@@ -126,7 +127,7 @@ class Supervisor:
         )
 
     def deploy(self, request: control.DeployRequest) -> Deployment:
-        deployments.check_name(request.deployment)
+        naming.check_name(request.deployment)
         with self._one_at_a_time:
             self.platform.check()
             if request.deployment in self._deployed:

@@ -70,6 +70,7 @@ class Provider(kubernetes.Provider):
             isolation="pinned" if pinned else "limits",
             system_cpus=split.system,
             driver_cpus=split.rest,
+            up_s=80.0,
         )
 
     def prepare(self) -> None:

@@ -57,6 +57,7 @@ class Provider:
             driver="inside" if inside else "outside",
             other_driver=other,
             scaler="hpa" if self._settings.kubernetes_metrics == "install" or self._metered else "",
+            up_s=30.0,
         )
 
     @cached_property

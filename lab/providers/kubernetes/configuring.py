@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import msgspec
 
-from lab.errors import InputError
 from lab.model import Topology
 from lab.providers.kubernetes import names, objects
 from lab.providers.kubernetes.instances import Handle
-from lab.runtime.config import FUNCTIONS_PATH, DatabaseAddress, ModelAddress, ServiceConfig, StoreAddress
+from lab.runtime.config import FUNCTIONS_PATH, ModelAddress, ServiceConfig, StoreAddress
+from lab.runtime.naming import bucket, schema_prefix
 from lab.settings import Settings
-
-DATABASE = DatabaseAddress(
-    host=names.DATABASE, port=names.DATABASE_PORT, name=objects.DATABASE_NAME, credentials_path=names.DATABASE_CREDENTIALS
-)
-
-
-def check_name(deployment: str) -> None:
-    """It becomes a label, a bucket (at most 63 characters) and the beginning of schema names (at most 63 with the owner's name)."""
-    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,39}", deployment):
-        raise InputError(
-            f"deployment {deployment!r} cannot be used as a name", "up to 40 letters, digits, - _ and . beginning with a letter or digit"
-        )
-
-
-def bucket(deployment: str) -> str:
-    return "d-" + re.sub(r"[^a-z0-9]+", "-", deployment.lower()).strip("-")
-
-
-def schema_prefix(deployment: str) -> str:
-    return "d_" + re.sub(r"[^a-z0-9]+", "_", deployment.lower()).strip("_")
 
 
 def store(settings: Settings, bucket: str) -> StoreAddress:
     """Of the Lab's own, or of somebody's whose URL is the setting."""
-    parts = urlsplit(settings.object_store if "://" in settings.object_store else f"http://{names.STORE}:{names.STORE_PORT}")
+    if "://" not in settings.object_store:
+        return objects.store_address(bucket)
+    parts = urlsplit(settings.object_store)
     return StoreAddress(endpoint=parts.netloc, bucket=bucket, credentials_path=names.STORE_CREDENTIALS, secure=parts.scheme == "https")
 
 
@@ -62,7 +43,7 @@ def configs(topology: Topology, deployment: str, model: ModelAddress | None, set
             addresses_path=names.ADDRESSES_PATH,
             schema_prefix=schema_prefix(deployment),
             store=store(settings, bucket(deployment)) if needs & {"object_store", "model"} else None,
-            database=DATABASE if "database" in needs else None,
+            database=objects.database_address() if "database" in needs else None,
             model=model,
             host="0.0.0.0",
             port=names.PORT,

@@ -18,7 +18,6 @@ from lab.contracts import Deployment, Fault, Workload
 from lab.errors import InputError, MachineError
 from lab.model import Event, Topology, Usage
 from lab.providers.kubernetes import configuring, diagnosis, faults, names, objects, reach, routing, supply, telling
-from lab.providers.kubernetes.configuring import bucket, check_name, schema_prefix
 from lab.providers.kubernetes.consumption import Consumed
 from lab.providers.kubernetes.doors import Door
 from lab.providers.kubernetes.hands import Hands
@@ -28,6 +27,7 @@ from lab.providers.kubernetes.standing import Lab
 from lab.providers.kubernetes.witness import Witness
 from lab.runtime.config import ModelAddress
 from lab.runtime.gateway_routes import routes
+from lab.runtime.naming import bucket, check_name, schema_prefix
 
 GONE_S = 60.0
 
@@ -90,9 +90,6 @@ class Deployer:
         configs = configuring.configs(topology, deployment, model, self._lab.settings)
         addresses = configuring.addresses(topology, deployment)
         made = objects.architecture(site, topology, deployment, workload.operations, configs, addresses)
-        for each in made:
-            if isinstance(each, DeploymentObject) and each.spec and each.spec.template.spec:
-                each.spec.template.spec.shareProcessNamespace = True  # for faults: a pause stops the processes of another container
         deadline = time.monotonic() + self._lab.settings.start_timeout_s
         shutil.rmtree(self._state.deployment(deployment), ignore_errors=True)
         witness = self._witnesses[deployment] = Witness(self._cluster, self._state.deployment(deployment), topology, deployment)

@@ -13,8 +13,8 @@ import psutil
 
 from lab import ownership, registry, spawn
 from lab.errors import LabError
-from lab.providers.kubernetes.state import State, write_secret
-from lab.rundir import decode
+from lab.providers.kubernetes.state import State
+from lab.rundir import decode, write_secret
 from lab.settings import Settings
 from lab.spawn import Command, Record
 

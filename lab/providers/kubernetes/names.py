@@ -35,7 +35,7 @@ ROUTES_FILE = "routes.yml"
 # Secrets, and the fields that each must have.
 SECRETS: Mapping[str, tuple[str, ...]] = {"store": ("access_key", "secret_key"), "database": ("user", "password"), "agent": ("token",)}
 
-# In pods. Credentials are JSON files as lab.runtime.stores reads them.
+# In pods. Credentials are JSON files as lab.runtime.credentials reads them.
 FOLDER = "/etc/lab"
 CONFIG_FILE, ADDRESSES_FILE = "config.json", "addresses.json"  # also keys of ConfigMaps
 CONFIG_PATH, ADDRESSES_PATH = f"{FOLDER}/{CONFIG_FILE}", f"{FOLDER}/{ADDRESSES_FILE}"

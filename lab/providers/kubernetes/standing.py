@@ -154,12 +154,12 @@ class Lab:
         space = self.cluster.namespace
         inside = {
             "object_store": f"http://{names.STORE}.{space}.svc:{names.STORE_PORT}",
-            "database": f"postgresql://{names.DATABASE}.{space}.svc:{names.DATABASE_PORT}/{objects.DATABASE_NAME}",
+            "database": f"postgresql://{names.DATABASE}.{space}.svc:{names.DATABASE_PORT}/{objects.database_address().name}",
             "gateway": f"http://{names.GATEWAY}.{space}.svc:{names.PORT}",
         }
         here = {
             "object_store": "http://127.0.0.1:{}",
-            "database": f"postgresql://127.0.0.1:{{}}/{objects.DATABASE_NAME}",
+            "database": f"postgresql://127.0.0.1:{{}}/{objects.database_address().name}",
             "gateway": "http://127.0.0.1:{}",
         }
         urls = {s: here[s].format(self.access.local_ports[s]) if s in self.access.local_ports else inside[s] for s in inside}

@@ -108,9 +108,9 @@ class State:
     def _secret(self, name: str, fields: tuple[str, ...], settings: Settings) -> Mapping[str, str]:
         path = self.credentials_file(name)
         if name == "store" and "://" in settings.object_store:
-            write_secret(path, json.dumps({f: os.environ.get(f"S3_{f.upper()}", "") for f in fields}))
+            rundir.write_secret(path, json.dumps({f: os.environ.get(f"S3_{f.upper()}", "") for f in fields}))
         elif not path.exists():
-            write_secret(path, json.dumps({f: USERS.get(f) or secrets.token_urlsafe(24) for f in fields}))
+            rundir.write_secret(path, json.dumps({f: USERS.get(f) or secrets.token_urlsafe(24) for f in fields}))
         return dict(json.loads(path.read_text()))
 
     def erase(self) -> tuple[str, ...]:
@@ -127,14 +127,6 @@ class State:
             (self.folder / name).unlink(missing_ok=True)
         self.folder.rmdir()
         return (f"folder {self.folder}",)
-
-
-def write_secret(path: Path, text: str) -> None:
-    """0600 from its first byte."""
-    with _writing(path):
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
 
 
 @contextlib.contextmanager

@@ -11,10 +11,9 @@ from lab.providers.kubernetes.objects.gateway import routes
 from lab.providers.kubernetes.objects.job import job
 from lab.providers.kubernetes.objects.platform import namespace, platform
 from lab.providers.kubernetes.objects.site import Images, Object, Site
-from lab.providers.kubernetes.objects.stores import DATABASE_NAME, Store, database_address, store_address
+from lab.providers.kubernetes.objects.stores import Store, database_address, store_address
 
 __all__ = [
-    "DATABASE_NAME",
     "Images",
     "Object",
     "Site",

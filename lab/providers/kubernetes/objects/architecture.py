@@ -71,7 +71,8 @@ def _service(
         command=["python", "-m", f"lab.runtime.{service.role}", names.CONFIG_PATH],
         pull=site.images.pull,
     )
-    template = pods.pod(site, names.SYSTEM, labels, [made], [mounted], grace_s=ceil(config.drain_s) + FINISH_S, account=account)
+    grace_s = ceil(config.drain_s) + FINISH_S
+    template = pods.pod(site, names.SYSTEM, labels, [made], [mounted], grace_s=grace_s, account=account, faults=True)
     replicas = 0 if service.scaling == "to_zero" else service.instances
     return beside, [workload(site, name, labels, template, replicas), *scaling(site, name, labels, service)]
 

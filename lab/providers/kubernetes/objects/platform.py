@@ -19,7 +19,7 @@ from lab.runtime.config import StoreAddress
 
 
 def platform(site: Site, *, store: Store, secrets: Mapping[str, Mapping[str, str]], external: StoreAddress | None = None) -> list[Object]:
-    """In the order in which they are to be made. `secrets`: as in names.SECRETS. `external`: where a store is that others run."""
+    """In the order in which they are to be made. `secrets`: as in names.SECRETS. `external`: a store that others run."""
     if (store == "external") != (external is not None):
         raise ValueError(f"store {store} at {external}")
     standing = [name for name in ("object_store", "database", "gateway", "agent") if (name, store) != ("object_store", "external")]
@@ -45,7 +45,7 @@ def agent(site: Site, external: StoreAddress | None = None) -> list[Object]:
     from lab.runtime.agent import AgentConfig  # here, as it brings a web server
 
     labels = site.labels("agent", "platform")
-    config = AgentConfig(token_path=names.TOKEN_PATH, store=store_address("", external), database=database_address(), port=names.PORT)
+    config = AgentConfig(token_path=names.TOKEN_PATH, store=external or store_address(""), database=database_address(), port=names.PORT)
     mounted = volumes.files(
         "lab",
         volumes.config(names.AGENT, {names.CONFIG_FILE: names.CONFIG_FILE}),

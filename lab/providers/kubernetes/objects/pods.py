@@ -114,8 +114,10 @@ def pod(
     grace_s: int = 10,
     account: str = "",
     job: bool = False,
+    faults: bool = False,
 ) -> PodTemplateSpec:
-    """`role`: of the nodes that it may run on, where the cluster keeps them apart. `account`: a ServiceAccount, whose token it then has."""
+    """`role`: of the nodes that it may run on, where the cluster keeps them apart. `account`: a ServiceAccount, whose token it then has.
+    `faults`: a container that is put into it may stop the processes of the others."""
     spec = PodSpec(
         containers=list(containers),
         volumes=[m.volume for m in (*mounted, TMP)],
@@ -123,7 +125,7 @@ def pod(
         serviceAccountName=account or None,
         automountServiceAccountToken=bool(account),
         enableServiceLinks=False,
-        shareProcessNamespace=True if any(c.name == names.METER for c in containers) else None,
+        shareProcessNamespace=True if faults or any(c.name == names.METER for c in containers) else None,
         terminationGracePeriodSeconds=grace_s,
         affinity=_affinity(role) if site.separate else None,
         tolerations=_tolerations(role) if site.separate else None,

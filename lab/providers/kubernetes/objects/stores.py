@@ -34,10 +34,9 @@ DATABASE_OPTIONS = {
 }
 
 
-def store_address(bucket: str, external: StoreAddress | None = None) -> StoreAddress:
-    """As pods reach it, with the credentials that are mounted in them."""
-    endpoint, secure = (external.endpoint, external.secure) if external else (f"{names.STORE}:{names.STORE_PORT}", False)
-    return StoreAddress(endpoint=endpoint, bucket=bucket, credentials_path=names.STORE_CREDENTIALS, secure=secure)
+def store_address(bucket: str) -> StoreAddress:
+    """Of the Lab's own as pods reach it, with the credentials that are mounted in them."""
+    return StoreAddress(endpoint=f"{names.STORE}:{names.STORE_PORT}", bucket=bucket, credentials_path=names.STORE_CREDENTIALS)
 
 
 def database_address() -> DatabaseAddress:
