@@ -185,9 +185,10 @@ def said_break_even(t: Taken, a: str, b: str) -> Said:
     at = found.traffic_per_s
     if at.value is None:
         always = t.common(found.always) if found.always else ""
-        return Said(side=t.name, says=always, words=f"{always} always costs less" if always else "", why="" if always else at.why_missing)
+        words = f"{always} always costs less than {b if always == a else a}" if always else ""
+        return Said(side=t.name, says=always, words=words, why="" if always else at.why_missing)
     between = f" ({_end(at.low, 'under')} to {_end(at.high, 'over')})" if at.low is not None or at.high is not None else ""
-    words = f"{t.common(found.cheaper_below)} costs less below {at.value:.3g} requests/s{between}"
+    words = f"{t.common(found.cheaper_below)} costs less than {t.common(found.other)} below {at.value:.3g} requests/s{between}"
     return Said(side=t.name, says=t.common(found.cheaper_below), words=words, why="" if between else "one deployment tells no interval")
 
 

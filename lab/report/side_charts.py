@@ -31,7 +31,7 @@ def dots(ranked: Ranked, sides: Sequence[str], looks: Mapping[str, Look], name: 
             axes = style.place(figure, start, 40, WIDTH - start - column + 16, 28)
             axes.grid(False)
             if logarithmic:
-                style.logarithmic(axes.xaxis, _write(ranked.unit), dense=high / low < 200)
+                style.logarithmic(axes.xaxis, _write(ranked.unit), dense=high / low < 20)
             else:
                 style.few(axes.xaxis, 3, _write(ranked.unit))
             axes.set_xlim(low, high)
