@@ -108,6 +108,7 @@ class Session:
         beat.link_exception(self.abort)
         try:
             if self.first:
+                self._fill()  # else the first request waits for one cold start after the other, on a slow machine beyond its time-out
                 self._preload()
                 self._cold()
                 self._fill()

@@ -168,7 +168,7 @@ def test_functions_go_to_zero_before_each_cold_request_and_are_filled_before_war
     cold = found[found.phase == "cold"]
     assert len(cold) == 2 and cold.cold.all() and cold.ok.all()
     assert not found[found.phase == "window"].cold.any()
-    assert service.seen[:7] == ["right", "right", "/-/drain", "right", "/-/drain", "right", "/-/fill"]
+    assert service.seen[:8] == ["/-/fill", "right", "right", "/-/drain", "right", "/-/drain", "right", "/-/fill"]
     assert service.bodies["/-/fill"] == b'{"infer":2}'
 
 
