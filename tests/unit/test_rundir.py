@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
     assert "cannot write" in done.stdout
     assert target.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_threads_may_write_the_same_file_at_once(tmp_path: Path) -> None:
+    target, values = tmp_path / "lab", [b"%d" % i * 5000 for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            list(pool.map(lambda value: rundir.write(target, value), values))
+            assert target.read_bytes() in values
+    assert [p.name for p in tmp_path.iterdir()] == ["lab"]
 
 
 def test_a_full_disk_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
