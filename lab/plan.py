@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lab import registry
 from lab.contracts import Capabilities
 from lab.errors import InputError
-from lab.model import Budget, Cell, Ladder, Plan, Shape, Topology
+from lab.model import Budget, Cell, Load, Plan, Shape, Topology
 from lab.model.plan import Place, Role
 from lab.model.workload import ModelSize
 from lab.power import VERDICT_DEPLOYMENTS, detectable_ratio
@@ -240,9 +240,9 @@ class _Cells:
         )
 
 
-def _ladder(body: Serve, activated: bool) -> Ladder:
+def _ladder(body: Serve, activated: bool) -> Load:
     load = body.load
-    return Ladder(
+    return Load(
         rates_per_s=tuple(load.rates_per_s),
         window_s=load.window_s,
         warmup_max_s=load.warmup_max_s,
@@ -266,6 +266,6 @@ def _warmup_rate(body: Serve) -> float:
     return given or min(DRIVER_RATE_PER_S, max(min(load.rates_per_s), WARMUP_USUAL / load.warmup_max_s))
 
 
-def _expected_s(load: Ladder) -> float:
+def _expected_s(load: Load) -> float:
     windows = len(load.rates_per_s) * load.window_s
     return START_S + PRELOAD_S + load.cold_requests * COLD_S + load.warmup_max_s + windows + load.drain_s + RETIRE_S

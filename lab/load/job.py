@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from lab.model import Ladder, Topology
+from lab.model import Load, Topology
 from lab.model.measure import ClockOffset, Phase
 
 JOB_FILE = "job.json"
@@ -28,7 +28,7 @@ class DriveJob:
 
     url: str
     workload: str
-    load: Ladder
+    load: Load
     seed: int
     stream: str
     cpus: tuple[int, ...] = ()

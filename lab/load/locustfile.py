@@ -40,7 +40,7 @@ from lab.load.record import Recorder
 from lab.load.shots import Flight, Shot
 from lab.load.transport import BROKEN, Clock, Connections
 from lab.load.watch import Watch
-from lab.model import Ladder, Operation, Request, Sample
+from lab.model import Load, Operation, Request, Sample
 from lab.model.measure import Phase
 
 BEAT_S = 1.0  # samples are flushed and progress is told
@@ -148,7 +148,7 @@ class Session:
             payload_s=payload_s,
         )
 
-    def _loaded(self, phase: Phase, make: Callable[[Ladder, Sequence[Operation], int], schedule.Arrivals]) -> list[Shot]:
+    def _loaded(self, phase: Phase, make: Callable[[Load, Sequence[Operation], int], schedule.Arrivals]) -> list[Shot]:
         """Payloads are made here, before any load."""
         arrivals = make(self.load, self.workload.operations, self.job.seed)
         if phase == "window":

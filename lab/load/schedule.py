@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.model import Ladder, Operation
+from lab.model import Load, Operation
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -98,14 +98,14 @@ def times(profile: RateProfile, kind: Kind, seed: int, stream: int = _WINDOWS) -
     return rounded
 
 
-def ladder(load: Ladder, operations: Sequence[Operation], seed: int) -> Arrivals:
+def ladder(load: Load, operations: Sequence[Operation], seed: int) -> Arrivals:
     """The measured windows, step after step without a gap."""
     offsets = times(RateProfile.steps(load.rates_per_s, load.window_s), load.arrival, seed)
     inner = np.arange(1, len(load.rates_per_s)) * load.window_s
     return _arrivals(offsets, np.searchsorted(inner, offsets, side="right"), operations, seed, _WINDOWS)
 
 
-def warmup(load: Ladder, operations: Sequence[Operation], seed: int) -> Arrivals:
+def warmup(load: Load, operations: Sequence[Operation], seed: int) -> Arrivals:
     """The whole of the longest warm-up that the ladder allows; the driver leaves it when latencies are stable."""
     if load.warmup_max_s <= 0 or load.warmup_rate_per_s <= 0:
         return _arrivals(np.empty(0), np.empty(0, dtype=np.int64), operations, seed, _WARMUP)

@@ -23,7 +23,7 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ladder:
+class Load:
     """Rising rates on one deployment. Every step lasts `window_s`; warm-up ends by a stability test, at the latest after `warmup_max_s`."""
 
     rates_per_s: tuple[float, ...]
@@ -52,7 +52,7 @@ class Cell:
     workload: str
     model_size: ModelSize
     options: Mapping[str, Scalar]
-    load: Ladder
+    load: Load
     block: int
     seed: int
     topology: Topology | None

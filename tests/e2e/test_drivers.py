@@ -22,7 +22,7 @@ from lab.load import record, schedule
 from lab.load.drive import drive
 from lab.load.job import JOB_FILE, DriveJob, DriverRecord, Progress, Told
 from lab.load.remote import Place, drive_inside
-from lab.model import Event, Ladder
+from lab.model import Event, Load
 from lab.plan import compile
 from lab.progress import progress
 from lab.providers import fake
@@ -32,9 +32,7 @@ from tests.answering import Answering
 from tests.e2e.test_load import own, project
 from tests.jobs import LocalRunner
 
-LOAD = Ladder(
-    rates_per_s=(40.0, 80.0), window_s=2.0, warmup_max_s=3.0, warmup_rate_per_s=20.0, drain_s=1.0, timeout_s=3.0, arrival="poisson"
-)
+LOAD = Load(rates_per_s=(40.0, 80.0), window_s=2.0, warmup_max_s=3.0, warmup_rate_per_s=20.0, drain_s=1.0, timeout_s=3.0, arrival="poisson")
 
 __all__ = ["project"]
 

@@ -10,9 +10,9 @@ from scipy import stats
 
 from lab.load import schedule
 from lab.load.schedule import RateProfile
-from lab.model import Ladder, Operation
+from lab.model import Load, Operation
 
-LADDER = Ladder(rates_per_s=(50.0, 100.0, 200.0), window_s=4.0, warmup_max_s=4.0, warmup_rate_per_s=50.0, drain_s=2.0, timeout_s=5.0)
+LADDER = Load(rates_per_s=(50.0, 100.0, 200.0), window_s=4.0, warmup_max_s=4.0, warmup_rate_per_s=50.0, drain_s=2.0, timeout_s=5.0)
 OPERATIONS = tuple(
     Operation(name=name, kind="read", method="GET", path=f"/{name}", stages=(), weight=weight)
     for name, weight in (("a", 0.7), ("b", 0.2), ("c", 0.1))
@@ -88,7 +88,7 @@ def test_two_streams_add_up_to_one_of_the_summed_rate() -> None:
 
 
 def test_the_mix_splits_arrivals_by_weight_and_keeps_them_poisson() -> None:
-    load = Ladder(rates_per_s=(1000.0,), window_s=20.0, warmup_max_s=0.0, warmup_rate_per_s=1.0, drain_s=1.0, timeout_s=1.0)
+    load = Load(rates_per_s=(1000.0,), window_s=20.0, warmup_max_s=0.0, warmup_rate_per_s=1.0, drain_s=1.0, timeout_s=1.0)
     arrivals = schedule.ladder(load, OPERATIONS, seed=3)
     found = np.bincount(arrivals.operation, minlength=3)
     assert stats.chisquare(found, found.sum() * np.array([0.7, 0.2, 0.1])).pvalue > 0.01
