@@ -22,7 +22,7 @@ def test_schedule_of_7000_arrivals(benchmark: Any) -> None:
 
 
 def test_payloads_of_7000_arrivals(benchmark: Any) -> None:
-    arrivals = schedule.ladder(LADDER, NOOP.operations, 1)
+    arrivals = schedule.windows(LADDER, NOOP.operations, 1)
     assert len(benchmark(shots.load, "window", arrivals, NOOP, 1, ADDRESS)) == len(arrivals)
 
 

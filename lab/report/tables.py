@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from lab.analysis.results import Comparison, CostAt, Group, ServiceFigures, StepFigures, Summary
 from lab.analysis.transfer import cost_metric
 from lab.model import Stat
-from lab.report import cloud, figures
+from lab.report import cloud, figures, load
 from lab.report.figures import DASH
 
 PERCENTILES = ("p50", "p95", "p99")
@@ -112,7 +112,8 @@ def chosen(value: float | None, unit: str, source: str = "", why: str = "") -> T
 
 
 def asked(rate: float, source: str = "") -> TableCell:
-    return chosen(rate, "/s", source)
+    """A closed loop asks for none."""
+    return chosen(rate or None, "/s", source, load.CLOSED)
 
 
 def cell(stat: Stat, source: str) -> TableCell:
@@ -166,7 +167,7 @@ def headline(summary: Summary, comparison: Comparison | None) -> Table:
     heads = ("<architecture", "held rate", "p50", "p95", "p99", "service p50", "errors", "wrong", "CPU architecture", "CPU platform")
     return Table(
         name="headline",
-        caption=f"At {rate}, latency from the intended start",
+        caption=f"At {rate}, latency from the intended start" if summary.primary_rate_per_s else f"At {rate}: {load.CLOSED}",
         columns=columns(*heads, "memory", "cold start", *million),
         rows=tuple(rows),
         source="summary.json /groups/*" + (", comparison.json /costs/at" if traffic else ""),
@@ -250,7 +251,7 @@ def ladder(summary: Summary) -> Table:
     for index, group in enumerate(summary.groups):
         for number, step in enumerate(group.steps):
             at = f"summary.json /groups/{index}/steps/{number}"
-            held = "yes" if step.held else "no"
+            held = "yes" if step.held else "no" if step.rate_per_s else "not asked"
             cells = [words(group.name, at), cell(shown(group, step.offered_per_s), f"{at}/offered_per_s")]
             cells.append(cell(shown(group, step.achieved_per_s), f"{at}/achieved_per_s"))
             cells.append(

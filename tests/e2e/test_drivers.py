@@ -72,7 +72,7 @@ def test_two_drivers_send_the_schedule_of_one(run: Callable[..., DriverRecord], 
     samples = found(project)
     windows = samples[samples.phase == "window"]
     operations = registry.workload("own_right_wrong").operations
-    planned = schedule.ladder(LOAD, operations, 5)
+    planned = schedule.windows(LOAD, operations, 5)
     assert told.drivers == 2 and told.sent == len(windows) == len(planned)
     assert samples.sequence.tolist() == list(range(len(samples)))
     assert np.allclose(windows.intended_s - told.windows[0].start_s, planned.offset_s, atol=2e-6)
@@ -93,7 +93,7 @@ def test_a_driver_elsewhere_is_on_its_own_clock_and_its_samples_on_ours(project:
     assert (near.offset_s, near.error_s) == (0, 0)
     assert far.error_s > 0 and abs(far.offset_s + 1000) <= far.error_s
     windows = found(project).query("phase == 'window'")
-    planned = schedule.ladder(LOAD, registry.workload("own_right_wrong").operations, 5)
+    planned = schedule.windows(LOAD, registry.workload("own_right_wrong").operations, 5)
     assert np.allclose(windows.intended_s - told.windows[0].start_s, planned.offset_s, atol=2 * far.error_s + 2e-6)
     assert windows.step.tolist() == planned.step.tolist()
 
