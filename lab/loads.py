@@ -105,6 +105,11 @@ class Server(_Open):
         return self.model_copy(update={"rate_per_s": [max(self.rate_per_s)]})
 
 
+def _mean(requests: float, window_s: float) -> float:
+    """A rate is a name too, so it has few digits."""
+    return float(f"{requests / window_s:.4g}")
+
+
 # ---- shapes: one window ----------------------------------------------------------------------------------------------
 
 
@@ -112,7 +117,7 @@ class _Shape(_Open):
     def shaped(self, profile: Points, kind: Literal["burst", "ramp", "diurnal"]) -> Load:
         """Its rate is the mean, so that it stands beside a constant one of as many requests."""
         area = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(profile))
-        return self.load((round(area / self.window_s, 9),), self.window_s, kind=kind, arrival=self.arrival, profile=profile)
+        return self.load((_mean(area, self.window_s),), self.window_s, kind=kind, arrival=self.arrival, profile=profile)
 
 
 class Burst(_Shape):
@@ -203,7 +208,7 @@ class Replay(_Kind):
         found = trace.read(Path(self.trace), self.speed)
         count, span_s = len(found.offsets_s), found.offsets_s[-1]
         window_s = round(span_s * count / (count - 1), 6)
-        return self.load((round(count / window_s, 6),), window_s, kind=self.kind, arrival="constant", trace=found)
+        return self.load((_mean(count, window_s),), window_s, kind=self.kind, arrival="constant", trace=found)
 
 
 # ---- closed loops ----------------------------------------------------------------------------------------------------

@@ -196,9 +196,10 @@ def _headline(summary: Summary, group: Group, at: str, first: set[tuple[str, str
 
 
 def held(stat: Stat) -> str:
-    """Without its unit: a rate as it was asked for."""
+    """Without its unit: a rate as it was asked for, or the mean of several."""
     assert stat.value is not None
-    return f"{'≥ ' if stat.low is not None and stat.high is None else ''}{figures.plain(round(stat.value, 6))}"
+    rate = figures.number(stat.value) if _searched(stat) else figures.plain(round(stat.value, 6))
+    return f"{'≥ ' if stat.low is not None and stat.high is None else ''}{rate}"
 
 
 def own_options(summary: Summary, group: Group) -> str:
@@ -215,12 +216,19 @@ def option(value: str | int | float | bool | None) -> str:
 
 
 def _held(stat: Stat, source: str) -> TableCell:
-    """The highest rate that held, ≥ where all that were asked did; its upper end is the lowest rate that did not."""
+    """The highest rate that held, ≥ where all that were asked did; its upper end is the lowest rate that did not. Of a search the mean
+    over deployments with its interval."""
     made = figures.figure(stat)
     if stat.value is not None:
         made = replace(made, bare=held(stat))
     failed = f"{figures.plain(stat.high)} did not" if stat.value is not None and stat.high not in (None, stat.value) else ""
-    return TableCell(text=made.bare, unit=made.unit, interval=failed, basis=made.basis, source=source, why=made.why, n=made.n)
+    beside = made.interval if _searched(stat) else failed
+    return TableCell(text=made.bare, unit=made.unit, interval=beside, basis=made.basis, source=source, why=made.why, n=made.n)
+
+
+def _searched(stat: Stat) -> bool:
+    """The lower end of a ladder's is the rate itself."""
+    return stat.low is not None and stat.low != stat.value
 
 
 def step_cells(group: Group, step: StepFigures, at: str) -> list[TableCell]:
