@@ -11,6 +11,7 @@ import gevent.pool
 
 from lab.load.job import Window
 from lab.load.shots import Shot
+from lab.load.transport import Clock
 from lab.load.watch import Watch
 from lab.model import Load, Sample
 
@@ -19,6 +20,7 @@ now = time.monotonic
 
 class Sender(Protocol):
     load: Load
+    clock: Clock
     origin_s: float
     flights: gevent.pool.Group
 
@@ -31,6 +33,7 @@ def window(sender: Sender, shots: Sequence[Shot], watch: Watch, begin_s: float, 
     """Ends with the last answer; after `window_s` nothing more is sent. `first`: the number of the first request."""
     load = sender.load
     sender.enter_window(0, len(shots))
+    sender.clock.until(begin_s)
     waiting = iter(shots)
 
     def client() -> None:

@@ -18,7 +18,7 @@ from lab.load.closed import Sender
 from lab.load.job import RECOVER_S, DriveJob, Window
 from lab.load.shots import Shot
 from lab.load.start import LEAD_S
-from lab.load.transport import Clock, Connections
+from lab.load.transport import Connections
 from lab.load.watch import Watch
 from lab.model import Probe, Sample
 
@@ -33,7 +33,6 @@ class Prober(Sender, Protocol):
     job: DriveJob
     workload: Workload
     connections: Connections
-    clock: Clock
     sequence: Iterator[int]
     heard: list[Sample]
 
