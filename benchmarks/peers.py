@@ -27,7 +27,7 @@ from lab import registry, spawn
 from lab.load import record
 from lab.load.drive import drive
 from lab.load.job import DriveJob
-from lab.model import Ladder, Request
+from lab.model import Load, Request
 
 HEY_WORKERS = 4  # its workers tick together, so many of them arrive in bursts
 SERVICE = """
@@ -80,7 +80,7 @@ class Bench:
 
 def lab(bench: Bench, rate: float) -> Figures:
     stream = bench.folder / "samples.arrows"
-    load = Ladder(
+    load = Load(
         rates_per_s=(rate,),
         window_s=bench.seconds,
         warmup_max_s=2.0,

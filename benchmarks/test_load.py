@@ -9,12 +9,12 @@ import numpy as np
 
 from lab.load import record, schedule, shots, warmup, wire
 from lab.load.shots import Flight, Shot
-from lab.model import Ladder
+from lab.model import Load
 from lab.workloads.noop import Workload
 
 NOOP = Workload()
 ADDRESS = wire.Address.of("http://127.0.0.1:8080")
-LADDER = Ladder(rates_per_s=(100.0, 200.0, 400.0), window_s=10.0, warmup_max_s=4.0, warmup_rate_per_s=100.0, drain_s=2.0, timeout_s=5.0)
+LADDER = Load(rates_per_s=(100.0, 200.0, 400.0), window_s=10.0, warmup_max_s=4.0, warmup_rate_per_s=100.0, drain_s=2.0, timeout_s=5.0)
 
 
 def test_schedule_of_7000_arrivals(benchmark: Any) -> None:
@@ -22,7 +22,7 @@ def test_schedule_of_7000_arrivals(benchmark: Any) -> None:
 
 
 def test_payloads_of_7000_arrivals(benchmark: Any) -> None:
-    arrivals = schedule.ladder(LADDER, NOOP.operations, 1)
+    arrivals = schedule.windows(LADDER, NOOP.operations, 1)
     assert len(benchmark(shots.load, "window", arrivals, NOOP, 1, ADDRESS)) == len(arrivals)
 
 

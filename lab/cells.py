@@ -20,7 +20,7 @@ from lab.load.drive import drive
 from lab.load.job import DriveJob, DriverRecord
 from lab.load.job import Progress as Driven
 from lab.load.remote import Place, drive_inside
-from lab.model import Cell, ClockOffset, Environment, Topology
+from lab.model import Cell, ClockOffset, Environment, Load, Topology
 from lab.progress import Progress
 from lab.rundir import CellDir, CellStatus, RunDir
 from lab.settings import Settings
@@ -191,21 +191,29 @@ def _done(status: CellStatus, deployment: Deployment, driven: DriverRecord, offs
         warmup_stable=driven.warmup_stable,
         driver=driven.figures(),
         clocks=offsets,
+        probes=driven.probes,
     )
 
 
 def _words(driven: Driven, cell: Cell) -> str:
     if driven.phase == "window":
-        rate = cell.load.rates_per_s[driven.step]
-        return f"{rate:g} requests/s (step {driven.step + 1} of {len(cell.load.rates_per_s)})"
-    return {"preload": "first requests", "cold": "cold starts", "warmup": "warming up"}[driven.phase]
+        return _window_words(driven, cell.load)
+    return {"preload": "first requests", "cold": "cold starts", "warmup": "warming up", "drain": "letting the queue drain"}[driven.phase]
+
+
+def _window_words(driven: Driven, load: Load) -> str:
+    if load.closed:
+        return f"{driven.total} requests, {load.max_in_flight} at once"
+    if load.search is not None:
+        return f"{driven.rate_per_s:g} requests/s (probe {driven.step + 1} of {load.search.most_probes} at most)"
+    return f"{load.rates_per_s[driven.step]:g} requests/s (step {driven.step + 1} of {len(load.rates_per_s)})"
 
 
 def _share(driven: Driven, cell: Cell) -> float:
     """How much of the cell's planned seconds is behind: windows are its end."""
     load = cell.load
-    windows_s = len(load.rates_per_s) * load.window_s
-    if driven.phase != "window":
-        return (cell.expected_s - windows_s - load.drain_s) / cell.expected_s * 0.5
+    before_s = cell.expected_s - load.windows_s - load.drain_s
+    if driven.phase not in ("window", "drain"):
+        return before_s / cell.expected_s * 0.5
     inside = driven.done / driven.total if driven.total else 1.0
-    return (cell.expected_s - windows_s - load.drain_s + (driven.step + inside) * load.window_s) / cell.expected_s
+    return (before_s + (driven.step + inside) * load.window_s) / cell.expected_s

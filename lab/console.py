@@ -122,6 +122,7 @@ def _about(path: Path) -> str:
 
 
 def plan(found: Plan, *, as_json: bool) -> None:
+    from lab.report import load
     from lab.report.method import BUDGET
 
     if as_json:
@@ -129,11 +130,10 @@ def plan(found: Plan, *, as_json: bool) -> None:
     out = _out()
     table = _table("cell", "architecture", "workload", "load", "about", numbers=["about"])
     for cell in found.cells:
-        rates = ", ".join(f"{r:g}" for r in cell.load.rates_per_s)
         cold = f", {cell.load.cold_requests} cold" if cell.load.cold_requests else ""
         what = f"{cell.architecture} {cell.variant}".strip() + ("" if cell.role == "subject" else f" ({cell.role.replace('_', ' ')})")
-        load = f"{rates} requests/s x {cell.load.window_s:g} s, {cell.load.arrival}{cold}"
-        table.add_row(cell.id, what, f"{cell.workload} {cell.model_size}", load, f"{cell.expected_s:.0f} s")
+        planned = f"{load.planned(cell.load)}{cold}"
+        table.add_row(cell.id, what, f"{cell.workload} {cell.model_size}", planned, f"{cell.expected_s:.0f} s")
     out.print(table)
     out.print(f"\nbudget      {found.budget.cpus:g} CPU and {found.budget.memory_mib} MiB for each architecture, its activator included")
     out.print(f"            {BUDGET[found.enforcement]}")
@@ -142,7 +142,8 @@ def plan(found: Plan, *, as_json: bool) -> None:
     if scaled:
         out.print(f"scaler      {found.scaler}, of services with scaling on CPU")
     out.print(f"minutes     about {clock(found.expected_s)} at most")
-    out.print(f"primary     {found.primary_metric} at {found.primary_rate_per_s:g} requests/s")
+    at = f" at {found.primary_rate_per_s:g} requests/s" if found.primary_rate_per_s else " in the closed loop"
+    out.print(f"primary     {found.primary_metric}{at}")
     if found.detectable_ratio is None:
         out.print("can tell    nothing: one deployment has no spread")
     else:

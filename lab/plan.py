@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lab import registry
 from lab.contracts import Capabilities
 from lab.errors import InputError
-from lab.model import Budget, Cell, Ladder, Plan, Shape, Topology
+from lab.model import Budget, Cell, Load, Plan, Shape, Topology
 from lab.model.plan import Place, Role
 from lab.model.workload import ModelSize
 from lab.power import VERDICT_DEPLOYMENTS, detectable_ratio
@@ -20,7 +20,7 @@ from lab.settings import Settings
 
 LONGEST_ID = 40
 WARMUP_LEAST, WARMUP_USUAL = 24, 40  # requests that the stability test needs, and that nearly always do
-DRIVER_RATE_PER_S = 1000.0  # that one driver process sends without being late
+DRIVER_RATE_PER_S = 1000.0  # assumed of one driver process that is not late, until this machine's own is learned
 ASSUMED_SPREAD = 0.10  # log-scale standard deviation between deployments, until this machine's own is learned
 # Upper limits that make the plan's minutes, from the budget per cell of the compare scenario; measured ends are earlier.
 START_S, PRELOAD_S, RETIRE_S, COLD_S = 3.0, 0.5, 0.7, 3.0
@@ -54,8 +54,10 @@ def compile(
     capabilities: Capabilities,
     *,
     spread: float | None = None,
+    rate_per_driver_per_s: float | None = None,
 ) -> Plan:
-    """`spread`: the learned log-scale standard deviation between deployments on this machine; None assumes 10 %."""
+    """`spread`: the learned log-scale standard deviation between deployments on this machine; None assumes 10 %.
+    `rate_per_driver_per_s`: what one driver process was seen to send here without being late; None assumes DRIVER_RATE_PER_S."""
     body = scenario.body
     if not isinstance(body, Serve):
         raise InputError(f"{scenario.name} is a scenario of kind {body.kind}", "`lab train` runs kind train")
@@ -64,7 +66,12 @@ def compile(
         raise InputError(
             f"{scenario.name} names no architecture", f"provider {settings.provider} deploys; `lab list architectures` shows which"
         )
-    driving = _Driving(capabilities=capabilities, asked=settings.driver_processes, place=capabilities.driver)
+    driving = _Driving(
+        capabilities=capabilities,
+        asked=settings.driver_processes,
+        place=capabilities.driver,
+        rate_per_s=rate_per_driver_per_s or DRIVER_RATE_PER_S,
+    )
     cells = _Cells(body=body, provider=settings.provider, deploys=capabilities.deploys, driving=driving).all()
     _check_scaler(cells, settings.provider, capabilities.scaler)
     if capabilities.enforcement == "enforced":
@@ -78,7 +85,7 @@ def compile(
         deployments=body.deployments,
         verdicts=body.deployments >= VERDICT_DEPLOYMENTS,
         primary_metric=body.primary_metric,
-        primary_rate_per_s=_primary_rate(body),
+        primary_rate_per_s=_primary_rate(body, driving),
         slo_percentile=body.slo.percentile,
         slo_ms=body.slo.latency_ms,
         error_rate_limit=body.slo.error_rate,
@@ -96,10 +103,13 @@ def compile(
     )
 
 
-def _primary_rate(body: Serve) -> float:
-    primary, rates = body.primary_rate_per_s or body.load.rates_per_s[0], body.load.rates_per_s
+def _primary_rate(body: Serve, driving: _Driving) -> float:
+    """Of a search the first probe's, which every deployment has; of a closed loop 0."""
+    load = body.load.compile(body.slo, driving.rate_per_s)
+    primary, rates = body.primary_rate_per_s or load.rates_per_s[0], load.rates_per_s
     if primary not in rates:
-        raise InputError(f"primary_rate_per_s: found {primary:g}, wanted one of load.rates_per_s {rates}", "verdicts need a measured rate")
+        wanted = "none: a closed loop asks for no rate" if load.closed else f"one of load.rates_per_s {list(rates)}"
+        raise InputError(f"primary_rate_per_s: found {primary:g}, wanted {wanted}", "verdicts need a measured rate")
     return primary
 
 
@@ -150,15 +160,24 @@ def _flat(settings: Settings) -> Mapping[str, str | float]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Driving:
-    """Where the load of a cell comes from, and from how many processes; `asked`: the setting driver_processes."""
+    """Where the load of a cell comes from, and from how many processes; `asked`: the setting driver_processes. `rate_per_s`: what one of
+    them sends without being late."""
 
     capabilities: Capabilities
     asked: int
     place: Place
+    rate_per_s: float
 
-    def processes(self, rates_per_s: Sequence[float]) -> int:
+    def processes(self, load: Load) -> int:
         """As many as the highest rate needs; on this machine more than the driver has CPUs would only take turns."""
-        needed = math.ceil(max(rates_per_s) / DRIVER_RATE_PER_S)
+        if load.alone:
+            if self.asked > 1:
+                what = (
+                    f"driver_processes: found {self.asked}, wanted 1: in a load of kind {load.kind} what comes next depends on the answers"
+                )
+                raise InputError(what, "leave the setting away, or take a load of kind ladder or server")
+            return 1
+        needed = math.ceil(load.peak_per_s / self.rate_per_s)
         if self.place == "outside":
             needed = min(needed, len(self.capabilities.driver_cpus) or needed)
         return self.asked or max(1, needed)
@@ -190,11 +209,8 @@ class _Cells:
         return cells
 
     def _floors(self) -> list[Cell]:
-        """noop on the fake provider (floor of the driver), then on the real one (floor of the path), at the ladder's highest rate: there
-        the driver is at its worst, and the samples support tails."""
-        rate = max(self.body.load.rates_per_s)
-        load = self.body.load.model_copy(update={"rates_per_s": [rate]})
-        noop = self.body.model_copy(update={"workload": "noop", "load": load})
+        """noop on the fake provider (floor of the driver), then on the real one (floor of the path)."""
+        noop = self.body.model_copy(update={"workload": "noop", "load": self.body.load.floor()})
         three_tier = Subject(architecture="three_tier")
         floors = []
         for driving, of_driver, of_path in self._places():
@@ -222,7 +238,7 @@ class _Cells:
     def _cell(self, name: str, role: Role, subject: Subject, size: ModelSize, block: int) -> Cell:
         body, workload = self.body, registry.workload(self.body.workload)
         topology = place(subject, body.workload, size, _budget(body)) if self.deploys else None
-        load = _ladder(body, topology is not None and topology.activated)
+        load = _load(body, self.driving.rate_per_s, topology is not None and topology.activated)
         return Cell(
             id=self._named(name),
             role=role,
@@ -240,36 +256,26 @@ class _Cells:
             wrong_rate_limit=workload.wrong_rate_limit(size),
             expected_s=_expected_s(load),
             driver=self.driving.place,
-            drivers=self.driving.processes(load.rates_per_s),
+            drivers=self.driving.processes(load),
         )
 
 
-def _ladder(body: Serve, activated: bool) -> Ladder:
-    load = body.load
-    return Ladder(
-        rates_per_s=tuple(load.rates_per_s),
-        window_s=load.window_s,
-        warmup_max_s=load.warmup_max_s,
-        warmup_rate_per_s=_warmup_rate(body),
-        drain_s=load.drain_s,
-        timeout_s=load.timeout_s,
-        arrival=load.arrival,
-        cold_requests=load.cold_requests if activated else 0,
-    )
+def _load(body: Serve, driver_per_s: float, activated: bool) -> Load:
+    load = body.load.compile(body.slo, driver_per_s)
+    warmup_rate = _warmup_rate(load, body.load.warmup_rate_per_s, driver_per_s)
+    return dataclasses.replace(load, warmup_rate_per_s=warmup_rate, cold_requests=load.cold_requests if activated else 0)
 
 
-def _warmup_rate(body: Serve) -> float:
-    """Not given: the ladder's lowest, but enough for the stability test to end in time, and no more than one driver can send. Raises
+def _warmup_rate(load: Load, given: float | None, driver_per_s: float) -> float:
+    """Not given: the lowest rate, but enough for the stability test to end in time, and no more than one driver can send. Raises
     InputError for one with which it never can end."""
-    load, given = body.load, body.load.warmup_rate_per_s
     if not load.warmup_max_s:
         return given or min(load.rates_per_s)
     if given is not None and given * load.warmup_max_s < WARMUP_LEAST:
         what = f"load.warmup_rate_per_s: found {given:g} for {load.warmup_max_s:g} s, wanted {WARMUP_LEAST} requests at least"
         raise InputError(what, f"the stability test needs them: {WARMUP_LEAST / load.warmup_max_s:g}/s, or a longer warmup_max_s")
-    return given or min(DRIVER_RATE_PER_S, max(min(load.rates_per_s), WARMUP_USUAL / load.warmup_max_s))
+    return given or min(driver_per_s, max(min(load.rates_per_s), WARMUP_USUAL / load.warmup_max_s))
 
 
-def _expected_s(load: Ladder) -> float:
-    windows = len(load.rates_per_s) * load.window_s
-    return START_S + PRELOAD_S + load.cold_requests * COLD_S + load.warmup_max_s + windows + load.drain_s + RETIRE_S
+def _expected_s(load: Load) -> float:
+    return START_S + PRELOAD_S + load.cold_requests * COLD_S + load.warmup_max_s + load.windows_s + load.drain_s + RETIRE_S

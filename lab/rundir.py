@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from lab.errors import InputError, MachineError
-from lab.model import ClockOffset
+from lab.model import ClockOffset, Probe
 
 T = TypeVar("T")
 Status = Literal["planned", "running", "done", "broken"]
@@ -22,7 +22,8 @@ Status = Literal["planned", "running", "done", "broken"]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellStatus:
     """`origin_s` is time.monotonic at which the driver's clock read 0; `windows` are (step, start_s, end_s) on the driver's clock.
-    `clocks`: every other clock that events and usage name, and those of drivers elsewhere (driver-0 ...), measured at both ends."""
+    `clocks`: every other clock that events and usage name, and those of drivers elsewhere (driver-0 ...), measured at both ends.
+    `probes`: of a search, one for each window; they tell the windows' rates, which the plan cannot know."""
 
     cell: str
     status: Status
@@ -34,7 +35,12 @@ class CellStatus:
     warmup_stable: bool | None = None
     driver: dict[str, float] | None = None
     clocks: dict[str, ClockOffset] = field(default_factory=dict)
+    probes: tuple[Probe, ...] = ()
     schema_version: int = 1
+
+    def rates_per_s(self, planned: Sequence[float]) -> tuple[float, ...]:
+        """Of every window, by step; `planned` are the load's."""
+        return tuple(p.rate_per_s for p in self.probes) or tuple(planned)
 
 
 def encode(value: Any) -> bytes:

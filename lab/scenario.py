@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from lab import registry
 from lab.errors import InputError
+from lab.loads import AnyLoad, Slo
+from lab.model.plan import LoadKind
 from lab.model.workload import ModelSize
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Rate = Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)]  # requests/s; the driver's lag says whether it kept up
 Options = dict[str, str | int | float | bool | None]
 Location = tuple[str | int, ...]
 
@@ -42,32 +42,6 @@ def _sizes(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _rising(rates: list[float]) -> list[float]:
-    if any(a >= b for a, b in pairwise(rates)):
-        raise ValueError("rates that rise from step to step")
-    return rates
-
-
-class Load(_Strict):
-    """Open loop: arrivals are scheduled before the run; `rates_per_s` are the rising steps of the ladder."""
-
-    kind: Literal["ladder"] = "ladder"
-    arrival: Literal["poisson", "constant"] = "poisson"
-    rates_per_s: Annotated[list[Rate], Field(min_length=1), AfterValidator(_rising)]
-    window_s: Annotated[float, Field(ge=1, le=3600)] = 5.0
-    warmup_max_s: Annotated[float, Field(ge=0, le=600)] = 4.0
-    warmup_rate_per_s: Rate | None = None  # not given: the ladder's lowest, or what the stability test needs
-    drain_s: Annotated[float, Field(ge=0, le=60)] = 2.0
-    timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
-    cold_requests: Annotated[int, Field(ge=0, le=50)] = 1
-
-
-class Slo(_Strict):
-    percentile: Annotated[float, Field(gt=0, lt=100)] = 95.0
-    latency_ms: Positive = 250.0
-    error_rate: Annotated[float, Field(ge=0, lt=1)] = 0.01
-
-
 class Resources(_Strict):
     """The same for every architecture, its activator included."""
 
@@ -84,7 +58,7 @@ class Serve(_Strict):
     workload: str
     model_size: Annotated[list[ModelSize], Field(min_length=1), BeforeValidator(_sizes)] = ["M"]
     architectures: list[Annotated[Subject, BeforeValidator(_subject)]] = []  # none for a service that already runs (provider external)
-    load: Load
+    load: AnyLoad
     deployments: Annotated[int, Field(ge=1, le=100)] = 3
     budget: Resources = Resources()
     slo: Slo = Slo()
@@ -139,7 +113,7 @@ def parse(text: str, where: str) -> Serve | Train:
     raw = _plain(node, (), lines, problems) if node is not None else None
     if not isinstance(raw, dict):
         raise InputError(f"{where}:1: found {_show(raw)}, wanted a mapping with `kind:`", "see scenarios/compare.yaml")
-    body, found = _validate(raw, lines)
+    body, found = _validate(raw, lines, Path(where).parent)
     problems += found + _unknown_names(raw, lines)
     if problems or body is None:
         listed = [f"{where}:{line}: {sentence}" for line, sentence in sorted(set(problems))]
@@ -166,17 +140,25 @@ def _plain(node: yaml.Node, at: Location, lines: dict[Location, int], problems: 
     return yaml.SafeLoader("").construct_object(node, deep=True)
 
 
-def _validate(raw: dict[str, Any], lines: dict[Location, int]) -> tuple[Serve | Train | None, list[tuple[int, str]]]:
+def _validate(raw: dict[str, Any], lines: dict[Location, int], folder: Path) -> tuple[Serve | Train | None, list[tuple[int, str]]]:
     kind = raw.get("kind")
     if kind not in KINDS:
         return None, [(lines.get(("kind",), 1), f"kind: found {_show(kind)}, wanted {' or '.join(KINDS)}")]
     try:
-        return KINDS[kind].model_validate(raw), []
+        return KINDS[kind].model_validate(raw, context={"folder": folder}), []
     except ValidationError as error:
-        return None, [_sentence(e["loc"], e, lines) for e in error.errors(include_url=False)]
+        return None, [_sentence(_written(e["loc"]), e, lines) for e in error.errors(include_url=False)]
+
+
+def _written(at: Location) -> Location:
+    """Without the kind of load, which pydantic puts into the place of an error."""
+    return (at[0], *at[2:]) if len(at) > 1 and at[0] == "load" and at[1] in get_args(LoadKind) else at
 
 
 def _sentence(at: Location, error: Any, lines: dict[Location, int]) -> tuple[int, str]:
+    if error["type"] == "union_tag_invalid":  # of the load
+        at = (*at, "kind")
+        error = {"type": "", "input": error["input"]["kind"], "msg": " or ".join(get_args(LoadKind))}
     line = next(lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines)
     name = _dotted(at)
     if error["type"] == "missing":

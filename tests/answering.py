@@ -9,10 +9,12 @@ from types import TracebackType
 from typing import Self
 
 HANG_S = 600.0
+QUEUE_S = 0.01
 
 
 class Answering:
-    """POST and GET. /right gives the body back, /wrong another one, /fails 503, /cut breaks off, /slow takes `slow_s`, /hang never answers.
+    """POST and GET. /right gives the body back, /wrong another one, /fails 503, /cut breaks off, /slow takes `slow_s`, /hang never answers,
+    /queue takes QUEUE_S and answers one after the other.
     /-/drain, /-/fill and /-/status as an activator has them; the first answer after a drain says that it was cold.
     With `freeze_s` the whole service stands still for that long, every `period_s`."""
 
@@ -47,7 +49,7 @@ class Answering:
         self._loop.close()
 
     async def _serve(self) -> None:
-        self._stop = asyncio.Event()
+        self._stop, self._one = asyncio.Event(), asyncio.Lock()
         server = await asyncio.start_server(self._connection, "127.0.0.1", 0, backlog=1024)
         self.port = server.sockets[0].getsockname()[1]
         if self._freeze_s:
@@ -90,6 +92,9 @@ class Answering:
             status = 503
         elif name in ("slow", "hang"):
             await asyncio.sleep(self._slow_s if name == "slow" else HANG_S)
+        elif name == "queue":
+            async with self._one:
+                await asyncio.sleep(QUEUE_S)
         writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n{extra}\r\n".encode())
         if name == "cut":
             writer.write(body[: len(body) // 2])

@@ -120,6 +120,9 @@ def _work(plan: Plan) -> dict[str, dict[str, object]]:
     return {names[c.id]: _asked(c, plan.primary_rate_per_s) for c in plan.cells if c.role == "subject"}
 
 
+ASKED = ("kind", "window_s", "warmup_rate_per_s", "timeout_s", "arrival", "profile", "trace", "search", "requests", "max_in_flight")
+
+
 def _asked(cell: Cell, primary_rate_per_s: float) -> dict[str, object]:
     load = cell.load
     return {
@@ -128,7 +131,7 @@ def _asked(cell: Cell, primary_rate_per_s: float) -> dict[str, object]:
         "options": dict(cell.options),
         "headline": cell.headline,
         "rates up to the primary one": tuple(r for r in load.rates_per_s if r <= primary_rate_per_s),
-        **{name: getattr(load, name) for name in ("window_s", "warmup_rate_per_s", "timeout_s", "arrival")},
+        **{name: getattr(load, name) for name in ASKED},
     }
 
 

@@ -146,7 +146,7 @@ def _span(taken: Samples, timeout_s: float) -> tuple[float, float] | None:
 
 
 def _steps(cell: Cell, status: CellStatus, taken: Samples, headline: Sequence[str], counters: Counters) -> tuple[Step, ...]:
-    rates = cell.load.rates_per_s
+    rates = status.rates_per_s(cell.load.rates_per_s)
     unknown = [index for index, _, _ in status.windows if not 0 <= index < len(rates)]
     if unknown:
         what = f"cell {cell.id}: status.json has a window of step {unknown[0]}, the plan has {len(rates)} steps"
@@ -157,12 +157,18 @@ def _steps(cell: Cell, status: CellStatus, taken: Samples, headline: Sequence[st
     for index, start_s, end_s in sorted(status.windows):
         here = windows.where(windows.step == index)
         completed = int(np.searchsorted(done_s, end_s, side="right") - np.searchsorted(done_s, start_s, side="left"))
-        made.append(_step(cell, index, (start_s, end_s), here, headline, completed, counters))
+        made.append(_step(cell, (index, rates[index]), (start_s, end_s), here, headline, completed, counters))
     return tuple(made)
 
 
 def _step(
-    cell: Cell, index: int, window: tuple[float, float], here: Samples, headline: Sequence[str], completed: int, counters: Counters
+    cell: Cell,
+    at: tuple[int, float],
+    window: tuple[float, float],
+    here: Samples,
+    headline: Sequence[str],
+    completed: int,
+    counters: Counters,
 ) -> Step:
     timeout_s = cell.load.timeout_s
     right = here.where(~here.wrong)
@@ -170,8 +176,8 @@ def _step(
     sent = np.isfinite(here.sent_s)
     checked, asked = here.ok & (here.correct >= 0), here.of(headline)
     return Step(
-        index=index,
-        rate_per_s=cell.load.rates_per_s[index],
+        index=at[0],
+        rate_per_s=at[1],
         start_s=window[0],
         end_s=window[1],
         latency_ms=np.sort(latency_ms[main]),

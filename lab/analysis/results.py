@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lab.model import Stat
+from lab.model.plan import LoadKind
 
 SCHEMA_VERSION = 1
 
@@ -133,7 +134,8 @@ class Group:
     """All cells of one subject (architecture, variant of options, model size, provider): what gets a row in the table.
 
     `primary_per_deployment`: the primary metric of each valid deployment, in the order of `blocks`; empty where a deployment alone does not
-    support it. `low_rate_latency_ms`: quantiles of the latencies at the lowest rate, evenly spaced."""
+    support it. `low_rate_latency_ms`: quantiles of the latencies at the lowest rate, evenly spaced. `search`: what its searches found and
+    what limited them, in sentences; None where none was asked for."""
 
     name: str
     architecture: str
@@ -162,6 +164,7 @@ class Group:
     options: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
     blocks: tuple[int, ...] = ()
     primary_per_deployment: tuple[float, ...] = ()
+    search: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,7 +184,7 @@ class Driving:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
     """`floor_driver_ms`, `floor_path_ms`: p50 and p99 of noop on the fake and on the real provider; less is no difference. They are
-    driven from where the subjects were."""
+    driven from where the subjects were. `load_kind`: of the subjects."""
 
     run: str
     scenario: str
@@ -208,6 +211,7 @@ class Summary:
     duration_s: float
     command: str
     driving: Driving | None = None
+    load_kind: LoadKind = "ladder"
     schema_version: int = SCHEMA_VERSION
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from lab.model import Stat
+from lab.power import samples_needed as samples_needed
 
 CONFIDENCE = 0.95
 ALPHA = 1 - CONFIDENCE
@@ -35,11 +36,6 @@ class Ratio:
 
 
 # ---- quantiles -------------------------------------------------------------------------------------------------------
-
-
-def samples_needed(q: float) -> int:
-    """The smallest n whose order statistics hold a two-sided 95 % interval of the quantile `q` (p50: 6, p95: 72, p99: 368)."""
-    return math.ceil(math.log(ALPHA / 2) / math.log(max(q, 1 - q)))
 
 
 def supports(q: float, n: int) -> bool:

@@ -24,6 +24,7 @@ from lab.model import Plan, Stat
 
 Floats = NDArray[np.float64]
 HEADLINE = (0.5, 0.95, 0.99)
+CLOSED = Stat.missing("ms", "closed loop: hides waiting, so that there is service time only")
 NO_CPU = "the provider does not tell the CPU, or its readings do not enclose the window"
 # Evenly spaced up to p90, then evenly on the log axis of 1 - q, to p99.99: about 60 points.
 _CURVE = np.unique(np.round(np.concatenate((np.linspace(0.02, 0.9, 30), 1 - np.geomspace(0.1, 1e-4, 28), HEADLINE)), 6))
@@ -34,9 +35,10 @@ def merged(columns: Sequence[Floats]) -> Floats:
     return np.sort(np.concatenate(columns), kind="stable") if columns else np.empty(0)
 
 
-def figures(cells: Sequence[Measured], index: int, plan: Plan, wrong_limit: float) -> StepFigures:
-    """`cells` are the valid deployments of one group in order of block."""
-    pairs = [(cell, step) for cell in cells for step in cell.steps if step.index == index]
+def figures(cells: Sequence[Measured], rate_per_s: float, plan: Plan, wrong_limit: float) -> StepFigures:
+    """`cells` are the valid deployments of one group in order of block. A closed loop has service times only."""
+    pairs = [(cell, step) for cell in cells for step in cell.steps if step.rate_per_s == rate_per_s]
+    closed = cells[0].cell.load.closed
     steps = [step for _, step in pairs]
     latencies = [s.latency_ms for s in steps]
     latency, service = merged(latencies), merged([s.service_ms for s in steps])
@@ -47,7 +49,7 @@ def figures(cells: Sequence[Measured], index: int, plan: Plan, wrong_limit: floa
         rate_per_s=steps[0].rate_per_s,
         offered_per_s=mean_stat([s.offered / s.window_s for s in steps], "1/s"),
         achieved_per_s=mean_stat([s.achieved / s.window_s for s in steps], "1/s"),
-        latency={percentile_name(q): quantile_stat(latency, q, "ms", latencies) for q in quantiles},
+        latency={percentile_name(q): CLOSED if closed else quantile_stat(latency, q, "ms", latencies) for q in quantiles},
         service={percentile_name(q): quantile_stat(service, q, "ms", [s.service_ms for s in steps]) for q in quantiles},
         error_rate=share_stat(sum(s.failed for s in steps), offered),
         wrong_rate=share_stat(*_wrong(steps), why_missing="no answer was checked"),
@@ -55,7 +57,7 @@ def figures(cells: Sequence[Measured], index: int, plan: Plan, wrong_limit: floa
         utilisation=_over([_utilisation(cell, step) for cell, step in pairs], "share"),
         cpu_ms_architecture=_over([s.cpu_ms(s.cpu_architecture_s) for s in steps], "ms"),
         cpu_ms_platform=_over([s.cpu_ms(s.cpu_platform_s) for s in steps], "ms"),
-        held=_held(steps, latency, plan, wrong_limit),
+        held=not closed and _held(steps, latency, plan, wrong_limit),
         percentiles=curve(latency),
         per_deployment_ms=per_deployment_ms(latencies, primary_quantile(plan.primary_metric) or 0.5),
         by_operation=_by_operation(steps),

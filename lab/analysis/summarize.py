@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lab.analysis import services, steps, timeline, waterfall
+from lab.analysis import search, services, steps, timeline, waterfall
 from lab.analysis.cost import comparable
 from lab.analysis.measured import Measured, Step, measure
 from lab.analysis.results import Driving, Group, StepFigures, Summary
@@ -65,6 +65,7 @@ def summarize(run: RunDir) -> Summary:
         duration_s=machine.duration_s,
         command=machine.command,
         driving=_driving(plan, valid),
+        load_kind=next((c.load.kind for c in plan.cells if c.role == "subject"), "ladder"),
     )
 
 
@@ -113,8 +114,9 @@ def _group(name: str, plan: Plan, machine: Environment, measured: Sequence[Measu
         empty,
         valid_deployments=len(mine),
         steps=found,
-        held_rate_per_s=steps.held_rate(found, len(mine), plan),
-        primary=_primary(at, plan, machine),
+        held_rate_per_s=_held_rate(mine, found, plan),
+        search=_found_by_search(mine),
+        primary=_primary(at, plan, machine, mine[0].cell.load.closed),
         cpu_ms_architecture=at.cpu_ms_architecture,
         cpu_ms_platform=at.cpu_ms_platform,
         memory_mib=_memory(at_primary),
@@ -168,17 +170,42 @@ def _functions(cell: Cell) -> frozenset[str]:
 
 def _steps(cells: Sequence[Measured], plan: Plan) -> tuple[StepFigures, ...]:
     limit = cells[0].cell.wrong_rate_limit
-    indices = sorted({s.index for c in cells for s in c.steps})
-    return tuple(steps.figures(cells, index, plan, limit) for index in indices)
+    rates = sorted({s.rate_per_s for c in cells for s in c.steps})
+    return tuple(steps.figures(cells, rate, plan, limit) for rate in rates)
 
 
-def _primary(at: StepFigures, plan: Plan, machine: Environment) -> Stat:
-    """The headline: missing where the machine allows no claim on such a metric."""
+def _held_rate(cells: Sequence[Measured], found: Sequence[StepFigures], plan: Plan) -> Stat:
+    """Of a search the mean over deployments, with its interval: open above where one of them was not limited by the service."""
+    load = cells[0].cell.load
+    if load.closed:
+        return Stat.missing("1/s", "a closed loop asks for no rate")
+    if load.search is None:
+        return steps.held_rate(found, len(cells), plan)
+    outcomes = [search.outcome(load.search, c.status.probes) for c in cells]
+    rates = [o.rate_per_s for o in outcomes if o.rate_per_s is not None]
+    if len(rates) < len(outcomes):
+        why = f"{len(outcomes) - len(rates)} of {len(outcomes)} deployments held no rate from {load.search.lowest_per_s:g}/s up"
+        return Stat.missing("1/s", why, len(outcomes))
+    stat = mean_stat(rates, "1/s")
+    return stat if all(o.limit == "service" for o in outcomes) else replace(stat, low=stat.low or stat.value, high=None)
+
+
+def _found_by_search(cells: Sequence[Measured]) -> tuple[str, ...] | None:
+    """What each deployment's search found and what limited it, each sentence once."""
+    asked = cells[0].cell.load.search
+    if asked is None:
+        return None
+    said = [f"{search.outcome(asked, c.status.probes).sentence}." for c in cells]
+    return tuple(f"{s} ({said.count(s)} deployments)" if said.count(s) > 1 else s for s in dict.fromkeys(said))
+
+
+def _primary(at: StepFigures, plan: Plan, machine: Environment, closed: bool) -> Stat:
+    """The headline: missing where the machine allows no claim on such a metric. Of a closed loop it is of service times."""
     q, needed = primary_quantile(plan.primary_metric), claim(plan.primary_metric)
     if needed not in machine.claims:
         return Stat.missing("ms", no_claim(needed, machine.machine_class, plan.isolation))
     if q is not None:
-        return at.latency[percentile_name(q)]
+        return (at.service if closed else at.latency)[percentile_name(q)]
     if plan.primary_metric == "cpu_ms":
         return at.cpu_ms_architecture
     raise InputError(f"primary_metric: found {plan.primary_metric!r}, wanted cpu_ms or a percentile such as p50_ms", "mend the scenario")

@@ -153,6 +153,8 @@ def cost_metric(rate_per_s: float) -> str:
 
 
 def said_rate(rate_per_s: float) -> str:
+    if not rate_per_s:
+        return "the closed loop's own rate"
     return "1 request/s" if rate_per_s == 1 else f"{rate_per_s:g} requests/s"
 
 

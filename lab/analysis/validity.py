@@ -76,7 +76,7 @@ def _of_the_cell(measured: Measured, states: Sequence[MachineState], found: _Fin
     cpu = driver.get("cpu_share")
     if cpu is None:
         found.warnings.append("the driver's CPU is not known")
-    elif cpu > DRIVER_CPU_LIMIT:
+    elif cpu > DRIVER_CPU_LIMIT and measured.cell.load.search is None:  # whose probes tell it themselves
         found.reasons.append(f"the driver used {cpu:.0%} of its core; limit {DRIVER_CPU_LIMIT:.0%}")
     stolen = driver.get("steal_share", _stolen(measured, states))
     if stolen is not None and stolen > STEAL_LIMIT:
@@ -104,7 +104,9 @@ def _stolen(measured: Measured, states: Sequence[MachineState]) -> float | None:
 
 
 def _judged_rate(measured: Measured, plan: Plan) -> float:
-    """A floor has one rate of its own; subjects are judged at the primary one."""
+    """A floor has one rate of its own; subjects are judged at the primary one, those of a search up to the rate that it found."""
+    if measured.cell.load.search is not None:
+        return max((p.rate_per_s for p in measured.status.probes if p.verdict == "passed"), default=plan.primary_rate_per_s)
     return plan.primary_rate_per_s if measured.cell.role == "subject" else max(measured.cell.load.rates_per_s)
 
 
@@ -113,7 +115,7 @@ def _judged_rate(measured: Measured, plan: Plan) -> float:
 
 def _of_a_step(measured: Measured, step: Step, plan: Plan, found: _Findings) -> None:
     counts = step.rate_per_s <= _judged_rate(measured, plan)
-    at = f"at {step.rate_per_s:g}/s"
+    at = _at(measured, step)
     for sentence in (*_driver(measured, step), *_answered(step, plan.error_rate_limit)):
         found.add(f"{at}: {sentence}", counts)
     _others(measured, step, at, counts, found)
@@ -125,13 +127,22 @@ def _of_a_step(measured: Measured, step: Step, plan: Plan, found: _Findings) -> 
         found.warnings.append(f"{at}: {step.censored} of {step.offered} requests were in flight at the end; they count with the time-out")
 
 
+def _at(measured: Measured, step: Step) -> str:
+    return "in the closed loop" if measured.cell.load.closed else f"at {step.rate_per_s:g}/s"
+
+
 def _driver(measured: Measured, step: Step) -> Iterator[str]:
+    load = measured.cell.load
+    if load.closed:  # nothing is due before it is sent
+        if step.offered < load.requests:
+            yield f"{step.offered} of {load.requests} requests were sent within {load.window_s:g} s"
+        return
     if len(step.lag_ms) and (lag := quantile(step.lag_ms, 0.99)) > LAG_LIMIT_MS:
         yield f"the driver's lag p99 is {lag:.1f} ms over {len(step.lag_ms)} requests; limit {LAG_LIMIT_MS:g} ms"
     if step.dropped:
         yield f"the driver dropped {step.dropped} of {step.offered} requests; limit 0"
     planned = step.rate_per_s * step.window_s
-    too_few = stats.poisson.ppf(SURE, planned) if measured.cell.load.arrival == "poisson" else OFFERED_SHARE * planned
+    too_few = stats.poisson.ppf(SURE, planned) if load.arrival == "poisson" else OFFERED_SHARE * planned
     if step.offered < min(too_few, OFFERED_SHARE * planned):
         yield f"the schedule held {step.offered} requests, planned were {planned:.0f}; limit {OFFERED_SHARE:.0%}"
     elif step.sent < OFFERED_SHARE * step.offered:
@@ -185,7 +196,7 @@ def _failures(measured: Measured, plan: Plan, found: _Findings) -> None:
             of = seen.setdefault((place, event.kind, event.service), {})
             of.setdefault(event.values.get("instance", at_s), event)  # provider and activator may both tell of one
     for (place, kind, service), of in sorted(seen.items()):
-        at = f"at {steps[place - 1].rate_per_s:g}/s" if place else "in the warm-up"
+        at = _at(measured, steps[place - 1]) if place else "in the warm-up"
         times = f" {len(of)} times" if len(of) > 1 else ""
         why = next(filter(None, map(_why, of.values())), "")
         found.add(f"{at}: {service} {FAILURES[kind]}{times}{why}", not place or steps[place - 1].rate_per_s <= judged)
@@ -200,7 +211,7 @@ def _why(event: Event) -> str:
 
 
 def _primary(measured: Measured, plan: Plan, found: _Findings) -> None:
-    rate = _judged_rate(measured, plan)
+    rate = plan.primary_rate_per_s if measured.cell.load.search else _judged_rate(measured, plan)
     step = measured.step_at(rate)
     if step is None:
         found.reasons.append(f"no window at the primary rate of {rate:g}/s")
@@ -212,7 +223,7 @@ def _primary(measured: Measured, plan: Plan, found: _Findings) -> None:
         found.reasons.append(f"{n} headline requests at the primary rate; {name} of one deployment needs {least}")
     elif n < samples_needed(q):
         found.warnings.append(f"{n} headline requests at the primary rate: {name} of this deployment alone needs {samples_needed(q)}")
-    if n and len(step.lag_ms) and measured.cell.role == "subject":
+    if n and len(step.lag_ms) and measured.cell.role == "subject" and not measured.cell.load.closed:
         lag, p99 = quantile(step.lag_ms, 0.99), quantile(step.latency_ms, 0.99)
         if lag > LAG_SHARE * p99:
             found.warnings.append(f"the driver's lag p99 of {lag:.1f} ms is {lag / p99:.0%} of the measured p99; limit {LAG_SHARE:.0%}")

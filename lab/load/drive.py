@@ -11,10 +11,11 @@ from pathlib import Path
 from lab import spawn
 from lab.load import merge
 from lab.load.conduct import conduct
-from lab.load.job import DriveJob, DriverRecord, Progress
+from lab.load.job import RECOVER_S, DriveJob, DriverRecord, Progress
 from lab.load.process import DriverProcess
 
 PATIENCE_S = 120.0  # for start, payloads and preload, which no ladder bounds
+PAYLOADS_S = 30.0  # to make those of one probe
 CONTROL_S = 65.0  # for functions to go to zero, or to fill
 
 
@@ -22,7 +23,9 @@ def longest_s(job: DriveJob) -> float:
     """After that long something hangs that has time-outs of its own."""
     load = job.load
     cold_s = load.cold_requests * (CONTROL_S + load.timeout_s) + CONTROL_S if job.control_url else 0.0
-    return PATIENCE_S + cold_s + load.warmup_max_s + len(load.rates_per_s) * load.window_s + load.drain_s
+    between_s = (1 + load.search.most_halvings) * RECOVER_S + load.search.most_probes * PAYLOADS_S if load.search else 0.0
+    closed_s = load.timeout_s if load.closed else 0.0
+    return PATIENCE_S + cold_s + load.warmup_max_s + load.windows_s + between_s + closed_s + load.drain_s
 
 
 def drive(

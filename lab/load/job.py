@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from lab.model import Ladder, Topology
+from lab.model import Load, Probe, Topology
 from lab.model.measure import ClockOffset, Phase
 
 JOB_FILE = "job.json"
 JOB_STREAM = "/tmp/samples.arrows"  # in a Job
 CHUNK = 1 << 20  # of the stream, in one answer
+RECOVER_S = 30.0  # for a queue to drain that a probe has left
 SHARES = ("steal_share", "busy_share", "driver_share", "parent_share")
 
 
@@ -28,7 +29,7 @@ class DriveJob:
 
     url: str
     workload: str
-    load: Ladder
+    load: Load
     seed: int
     stream: str
     cpus: tuple[int, ...] = ()
@@ -52,13 +53,15 @@ class Told:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """`done` of `total` requests of this phase (of the ladder's `step`); `achieved_per_s`: answers in the last second."""
+    """`done` of `total` requests of this phase (of the ladder's `step`); `achieved_per_s`: answers in the last second. `rate_per_s`: what
+    a search asks for at this step."""
 
     phase: Phase
     step: int
     done: int
     total: int
     achieved_per_s: float
+    rate_per_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +85,7 @@ class Window:
 class DriverRecord:
     """How the driver itself did. `origin_s`: time.monotonic when its clock read 0. Lag is sent - intended, over the windows' requests.
     `warmup_stable` is None without a warm-up. `cpu_s` over `wall_s`: of the whole process over its windows. `drivers`: how many processes
-    this tells of; `clocks`: those of drivers that may run on another machine, against this one's."""
+    this tells of; `clocks`: those of drivers that may run on another machine, against this one's. `probes`: a search's, one per window."""
 
     origin_s: float
     windows: tuple[Window, ...]
@@ -101,6 +104,7 @@ class DriverRecord:
     payload_s: float
     drivers: int = 1
     clocks: Mapping[str, ClockOffset] = field(default_factory=dict)
+    probes: tuple[Probe, ...] = ()
 
     def steps(self) -> tuple[tuple[int, float, float], ...]:
         """As rundir.CellStatus.windows wants them."""

@@ -18,7 +18,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import ClassVar
@@ -34,44 +34,21 @@ from locust.exception import StopUser
 
 from lab import registry, rundir
 from lab.errors import InputError, LabError, MachineError
-from lab.load import schedule, shots, warmup, wire
+from lab.load import closed, schedule, shots, warmup, wire
 from lab.load.job import DriveJob, DriverRecord, Failure, Line, Progress, Window
 from lab.load.record import Recorder
 from lab.load.shots import Flight, Shot
+from lab.load.start import LEAD_S, Start
 from lab.load.transport import BROKEN, Clock, Connections
 from lab.load.watch import Watch
-from lab.model import Ladder, Operation, Request, Sample
+from lab.model import Load, Operation, Probe, Request, Sample
 from lab.model.measure import Phase
 
 BEAT_S = 1.0  # samples are flushed and progress is told
-LEAD_S = 0.02  # from the decision to begin a phase to its 0
 JUDGE_S = 0.25  # between two looks at the warm-up
 CONTROL_TIMEOUT_S = 65.0  # the activator itself gives up after 60
 WINDOWS_FROM = 10**9  # of several drivers, sequence numbers of the windows: all know them without knowing how long warm-up was
 now = time.monotonic
-
-
-class Start:
-    """When the windows begin: at once, or, for one of several drivers, at the moment that all are told once all are ready."""
-
-    def __init__(self, say: Callable[[Line], None], together: bool) -> None:
-        self._say, self._together = say, together
-        self._told: AsyncResult[float] = AsyncResult()
-
-    def tell(self, at_s: float) -> None:
-        self._told.set(at_s)
-
-    def ready(self) -> bool:
-        """Whether warm-up may end here; one of several goes on with it until the moment is near."""
-        if self._together:
-            self._say(Line(ready=True))
-        return not self._together
-
-    def reached(self, at_s: float) -> bool:
-        return bool(self._told.ready() and at_s >= self._told.get())
-
-    def moment(self) -> float:
-        return self._told.get() if self._together else now() + LEAD_S
 
 
 class Session:
@@ -88,9 +65,11 @@ class Session:
         self.clock = Clock()
         self.recorder = Recorder(Path(job.stream), self.origin_s)
         self.flights = gevent.pool.Group()
-        self.sequence = count()
+        self.sequence: Iterator[int] = count()
         self.writing: AsyncResult[None] | None = None
-        self.progress: tuple[Phase, int, int] = ("preload", schedule.NO_STEP, 0)
+        self.progress: tuple[Phase, int, int, float | None] = ("preload", schedule.NO_STEP, 0, None)
+        self.probes: tuple[Probe, ...] = ()
+        self.heard: list[Sample] = []
         self.done = self.done_at_beat = self.in_flight = self.most_in_flight = self.dropped = self.censored = 0
         self.lags_s: list[float] = []
         self.warm: list[tuple[float, float, int, bool]] = []
@@ -99,7 +78,7 @@ class Session:
         self.main = gevent.getcurrent()
         began = now()
         warm = self._loaded("warmup", schedule.warmup) if self.first else []
-        measured = self._loaded("window", schedule.ladder)
+        measured = [] if self.load.search else self._loaded("window", schedule.windows)
         payload_s = now() - began
         gc.collect()
         gc.freeze()  # a full collection of what Locust has imported stalls for 37 ms
@@ -116,7 +95,7 @@ class Session:
             begin_s = self.start.moment()
             self.clock.until(begin_s - LEAD_S)
             watch = Watch()
-            windows = self._windows(measured, watch, begin_s)
+            windows = self._measure(measured, watch, begin_s)
             self._land(self.load.drain_s)
         finally:
             beat.kill()
@@ -147,9 +126,10 @@ class Session:
             censored=self.censored,
             max_in_flight=self.most_in_flight,
             payload_s=payload_s,
+            probes=self.probes,
         )
 
-    def _loaded(self, phase: Phase, make: Callable[[Ladder, Sequence[Operation], int], schedule.Arrivals]) -> list[Shot]:
+    def _loaded(self, phase: Phase, make: Callable[[Load, Sequence[Operation], int], schedule.Arrivals]) -> list[Shot]:
         """Payloads are made here, before any load."""
         arrivals = make(self.load, self.workload.operations, self.job.seed)
         if phase == "window":
@@ -165,10 +145,11 @@ class Session:
 
     def _beat(self) -> None:
         while True:
-            phase, step, total = self.progress
-            rate = (self.done - self.done_at_beat) / BEAT_S
+            phase, step, total, asked = self.progress
+            rate = max(0.0, (self.done - self.done_at_beat) / BEAT_S)
             self.done_at_beat = self.done
-            self.say(Line(progress=Progress(phase=phase, step=step, done=self.done, total=total, achieved_per_s=max(0.0, rate))))
+            told = Progress(phase=phase, step=step, done=self.done, total=total, achieved_per_s=rate, rate_per_s=asked)
+            self.say(Line(progress=told))
             gevent.sleep(BEAT_S)
             # In a thread: a disk that others keep busy may take long, and no arrival must wait for it.
             self.writing = gevent.get_hub().threadpool.spawn(self.recorder.write, self.recorder.take())
@@ -176,14 +157,18 @@ class Session:
 
     # ---- phases --------------------------------------------------------------------------------------------------------
 
-    def _enter(self, phase: Phase, step: int, total: int) -> None:
-        self.progress = phase, step, total
+    def _enter(self, phase: Phase, step: int, total: int, rate_per_s: float | None = None) -> None:
+        self.progress = phase, step, total, rate_per_s
         self.done = self.done_at_beat = 0
 
+    def enter_window(self, step: int, total: int, rate_per_s: float | None = None) -> None:
+        self._enter("window", step, total, rate_per_s)
+
+    def enter_drain(self) -> None:
+        self._enter("drain", self.progress[1], 0)
+
     def _now(self, phase: Phase, request: Request) -> Sample:
-        """Sends one request and waits for its end."""
-        self.in_flight += 1
-        return self._fly(Shot(phase, request, wire.head(request, self.connections.address)), next(self.sequence), now())
+        return self.send(shots.single(phase, request, self.connections.address), next(self.sequence))
 
     def _preload(self) -> None:
         requests = self.workload.preload(self.job.seed)
@@ -235,7 +220,7 @@ class Session:
                     return verdict, begin
             if self.start.reached(begin + shot.offset_s):
                 break
-            self._launch(shot, begin, next(self.sequence))
+            self.launch(shot, begin, next(self.sequence))
         if verdict is None:
             self.clock.until(begin + self.load.warmup_max_s if shots else 0.0)
             verdict = self._judge(begin)
@@ -246,6 +231,16 @@ class Session:
         done_s, latency_s, operation, ok = zip(*self.warm, strict=True) if self.warm else ((), (), (), ())
         return warmup.judge([at - begin_s for at in done_s], latency_s, operation, ok)
 
+    def _measure(self, measured: Sequence[Shot], watch: Watch, begin_s: float) -> tuple[Window, ...]:
+        if self.load.closed:
+            return closed.window(self, measured, watch, begin_s, next(self.sequence))
+        if self.load.search is None:
+            return self._windows(measured, watch, begin_s)
+        from lab.load import probing  # statistics, which other kinds need not wait for
+
+        windows, self.probes = probing.windows(self, watch)
+        return windows
+
     def _windows(self, measured: Sequence[Shot], watch: Watch, begin: float) -> tuple[Window, ...]:
         steps = len(self.load.rates_per_s)
         edges = np.searchsorted([s.step for s in measured], np.arange(steps + 1))
@@ -255,7 +250,7 @@ class Session:
             mine = measured[edges[step] : edges[step + 1]]
             self._enter("window", step, len(mine))
             for shot in mine:
-                self._launch(shot, begin, first + shot.place)
+                self.launch(shot, begin, first + shot.place)
             start_s = begin - self.origin_s + step * self.load.window_s
             self.clock.until(begin + (step + 1) * self.load.window_s)
             windows.append(watch.window(step, start_s, start_s + self.load.window_s))
@@ -268,7 +263,7 @@ class Session:
 
     # ---- requests ------------------------------------------------------------------------------------------------------
 
-    def _launch(self, shot: Shot, begin_s: float, number: int) -> None:
+    def launch(self, shot: Shot, begin_s: float, number: int) -> None:
         intended_s = begin_s + shot.offset_s
         self.clock.until(intended_s)
         if self.in_flight >= self.job.max_in_flight:
@@ -280,6 +275,12 @@ class Session:
         flight = gevent.Greenlet(self._fly, shot, number, intended_s)
         flight.link_exception(self.abort)
         self.flights.start(flight)
+
+    def send(self, shot: Shot, number: int) -> Sample:
+        """Sends it at once and waits for its end."""
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        return self._fly(shot, number, now())
 
     def _fly(self, shot: Shot, number: int, intended_s: float) -> Sample:
         sent_s = now()
@@ -308,12 +309,14 @@ class Session:
     def _keep(self, shot: Shot, flight: Flight) -> Sample:
         sample = shots.sample(shot, flight, self.workload, self.origin_s)
         self.recorder.add(sample)
+        if self.load.search is not None and shot.phase == "window":
+            self.heard.append(sample)
         return sample
 
     def _tell(self, sample: Sample, latency_s: float) -> None:
         """Locust's statistics, and whoever listens to its events, get the latency from the intended start."""
         self.fire(
-            request_type="open-loop",
+            request_type="closed-loop" if self.load.closed else "open-loop",
             name=sample.operation,
             response_time=latency_s * 1e3,
             response_length=sample.bytes_received,

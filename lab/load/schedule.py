@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.model import Ladder, Operation
+from lab.model import Load, Operation
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -17,7 +17,7 @@ Kind = Literal["poisson", "constant"]
 
 NO_STEP = -1
 DECIMALS = 6  # offsets are whole microseconds: the last bits of a logarithm differ between processors, these do not
-_WINDOWS, _WARMUP = 0, 1
+_WINDOWS, _WARMUP, _PROBES = 0, 1, 2
 _GAPS, _MIX = 0, 1  # independent streams below one seed, so that a new mix of operations keeps the arrival times
 
 
@@ -98,14 +98,28 @@ def times(profile: RateProfile, kind: Kind, seed: int, stream: int = _WINDOWS) -
     return rounded
 
 
-def ladder(load: Ladder, operations: Sequence[Operation], seed: int) -> Arrivals:
-    """The measured windows, step after step without a gap."""
-    offsets = times(RateProfile.steps(load.rates_per_s, load.window_s), load.arrival, seed)
+def windows(load: Load, operations: Sequence[Operation], seed: int) -> Arrivals:
+    """The measured windows, step after step without a gap; of a closed loop all its requests, at 0."""
+    if load.closed:
+        offsets = np.zeros(load.requests)
+    elif load.trace is not None:
+        offsets = np.asarray(load.trace.offsets_s)
+    else:
+        profile = RateProfile(*zip(*load.profile, strict=True)) if load.profile else RateProfile.steps(load.rates_per_s, load.window_s)
+        offsets = times(profile, load.arrival, seed)
     inner = np.arange(1, len(load.rates_per_s)) * load.window_s
     return _arrivals(offsets, np.searchsorted(inner, offsets, side="right"), operations, seed, _WINDOWS)
 
 
-def warmup(load: Ladder, operations: Sequence[Operation], seed: int) -> Arrivals:
+def probe(load: Load, operations: Sequence[Operation], seed: int, step: int, rate_per_s: float, before: int) -> Arrivals:
+    """One window of a search. `before`: how many arrivals the probes before it had, so that no payload is sent twice."""
+    stream = _PROBES + step
+    offsets = times(RateProfile.steps((rate_per_s,), load.window_s), load.arrival, seed, stream)
+    made = _arrivals(offsets, np.full(len(offsets), step), operations, seed, stream)
+    return replace(made, payload=made.payload + before)
+
+
+def warmup(load: Load, operations: Sequence[Operation], seed: int) -> Arrivals:
     """The whole of the longest warm-up that the ladder allows; the driver leaves it when latencies are stable."""
     if load.warmup_max_s <= 0 or load.warmup_rate_per_s <= 0:
         return _arrivals(np.empty(0), np.empty(0, dtype=np.int64), operations, seed, _WARMUP)

@@ -24,6 +24,10 @@ class Shot:
     place: int = 0
 
 
+def single(phase: Phase, request: Request, address: wire.Address) -> Shot:
+    return Shot(phase, request, wire.head(request, address))
+
+
 def load(phase: Phase, arrivals: schedule.Arrivals, workload: Workload, seed: int, address: wire.Address) -> list[Shot]:
     names = [o.name for o in workload.operations]
     columns = (arrivals.offset_s, arrivals.operation, arrivals.payload, arrivals.step, arrivals.place)

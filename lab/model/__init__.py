@@ -1,8 +1,8 @@
 """All nouns of the lab: frozen, keyword-only, units in the names; no behaviour beyond what their own fields decide."""
 
 from lab.model.machine import Environment, MachineState
-from lab.model.measure import ClockOffset, Event, Sample, Stat, Usage
-from lab.model.plan import Budget, Cell, Ladder, Plan
+from lab.model.measure import ClockOffset, Event, Probe, Sample, Stat, Usage
+from lab.model.plan import Budget, Cell, Load, Plan, Search, Trace
 from lab.model.topology import Batching, Edge, Service, Topology
 from lab.model.workload import Message, Operation, Request, Response, Shape, Stage
 
@@ -14,18 +14,21 @@ __all__ = [
     "Edge",
     "Environment",
     "Event",
-    "Ladder",
+    "Load",
     "MachineState",
     "Message",
     "Operation",
     "Plan",
+    "Probe",
     "Request",
     "Response",
     "Sample",
+    "Search",
     "Service",
     "Shape",
     "Stage",
     "Stat",
     "Topology",
+    "Trace",
     "Usage",
 ]

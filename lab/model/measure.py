@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Basis = Literal["measured", "priced", "modelled"]
-Phase = Literal["preload", "cold", "warmup", "window"]
+Phase = Literal["preload", "cold", "warmup", "window", "drain"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +31,21 @@ class Sample:
     bytes_sent: int
     bytes_received: int
     server_timing: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """One window of a search. `upper_ms`: the upper end of the interval of its percentile, None where the samples do not support one.
+    failed: it or the errors were over their limit. driver_limited: the driver was late, so nothing is known of the service.
+    Not `recovered`: the queue that it left did not drain in time, so the search ended."""
+
+    step: int
+    rate_per_s: float
+    verdict: Literal["passed", "failed", "driver_limited"]
+    upper_ms: float | None
+    error_rate: float
+    lag_p99_ms: float
+    recovered: bool = True
 
 
 MONOTONIC = "monotonic"  # the clock that is time.monotonic of the machine on which `lab` runs

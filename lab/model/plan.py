@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,6 +14,8 @@ from lab.model.workload import ModelSize, Scalar
 SCHEMA_VERSION = 1
 Role = Literal["subject", "floor_driver", "floor_path", "floor_driver_other", "floor_path_other"]
 Place = Literal["outside", "inside"]
+LoadKind = Literal["ladder", "server", "single_stream", "offline", "search", "burst", "ramp", "diurnal", "replay"]
+CLOSED = ("single_stream", "offline")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,8 +27,51 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ladder:
-    """Rising rates on one deployment. Every step lasts `window_s`; warm-up ends by a stability test, at the latest after `warmup_max_s`."""
+class Trace:
+    """Recorded arrivals: seconds since the first one, rising. `sha256` is that of the file's bytes, `speed` is applied already."""
+
+    file: str
+    sha256: str
+    offsets_s: tuple[float, ...]
+    speed: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Search:
+    """For the largest rate whose `percentile` is within `limit_ms` with errors within `error_rate_limit`: rates are doubled from
+    `lowest_per_s` up to `highest_per_s` at most, then bisected until the ends are within the ratio `precision`."""
+
+    lowest_per_s: float
+    highest_per_s: float
+    precision: float
+    percentile: float
+    limit_ms: float
+    error_rate_limit: float
+
+    @property
+    def most_doublings(self) -> int:
+        return math.ceil(round(math.log2(self.highest_per_s / self.lowest_per_s), 9))
+
+    @property
+    def most_halvings(self) -> int:
+        """Each halves the logarithm of what one doubling leaves between the ends."""
+        return max(0, math.ceil(round(math.log2(math.log(2) / math.log(self.precision)), 9)))
+
+    @property
+    def most_probes(self) -> int:
+        return 1 + self.most_doublings + self.most_halvings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Load:
+    """What one deployment gets. Warm-up ends by a stability test, at the latest after `warmup_max_s`; then windows of `window_s` without a
+    gap, one for each of `rates_per_s`. Their arrivals are scheduled before the run, of kind:
+    ladder, server: at each rate, `arrival` says how.
+    burst, ramp, diurnal: in one window, at a rate that goes through the points (s, 1/s) of `profile`; its mean is the rate.
+    replay: in one window, those of `trace`.
+    search: `rates_per_s` is the first probe's; the others, windows of their own with gaps between them, are in the cell's status.
+    Closed loops have one window, of `window_s` at most, and the rate 0, because they ask for none: single_stream sends `requests` one by
+    one, offline all of them with `max_in_flight` on the wire."""
 
     rates_per_s: tuple[float, ...]
     window_s: float
@@ -34,6 +81,37 @@ class Ladder:
     timeout_s: float
     arrival: Literal["poisson", "constant"] = "poisson"
     cold_requests: int = 0
+    kind: LoadKind = "ladder"
+    profile: tuple[tuple[float, float], ...] = ()
+    trace: Trace | None = None
+    search: Search | None = None
+    requests: int = 0
+    max_in_flight: int = 0
+
+    @property
+    def closed(self) -> bool:
+        """The next request waits for an answer: its latencies hide all waiting that open arrivals would have met."""
+        return self.kind in CLOSED
+
+    @property
+    def alone(self) -> bool:
+        """Only one driver can send it: what comes next depends on the answers."""
+        return self.closed or self.search is not None
+
+    @property
+    def peak_per_s(self) -> float:
+        """Of a trace: in its busiest second."""
+        if self.trace is not None:
+            at = self.trace.offsets_s
+            return float(max(bisect_right(at, first + 1.0) - k for k, first in enumerate(at)))
+        return max((rate for _, rate in self.profile), default=max(self.rates_per_s))
+
+    @property
+    def windows_s(self) -> float:
+        """At most, of closed loops too; after a probe that failed, what is under way may take its time-out to end."""
+        if self.search is not None:
+            return self.search.most_probes * self.window_s + (1 + self.search.most_halvings) * (self.timeout_s + self.drain_s)
+        return len(self.rates_per_s) * self.window_s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +130,7 @@ class Cell:
     workload: str
     model_size: ModelSize
     options: Mapping[str, Scalar]
-    load: Ladder
+    load: Load
     block: int
     seed: int
     topology: Topology | None

@@ -114,7 +114,8 @@ def margin(stat: Stat) -> str:
 
 
 def per_second(rate: float) -> str:
-    return f"{plain(rate)}/s"
+    """A closed loop asks for no rate; its figures are at the one that it reached."""
+    return f"{plain(rate)}/s" if rate else "the closed loop's own rate"
 
 
 def percentile(value: float) -> str:

@@ -10,7 +10,9 @@ RULES: tuple[tuple[str, str], ...] = (
     ),
     (
         "Loads have the field's names",
-        "A ladder is a few constant or Poisson rates in rising steps on one deployment.",
+        "A ladder is a few constant or Poisson rates in rising steps on one deployment; server is one rate, burst, ramp and diurnal change "
+        "it over time, replay takes a recorded trace. Search looks for the largest rate that meets the SLO. single_stream and offline are "
+        "closed loops: they hide waiting, so they give service times and throughput and never a latency from the intended start.",
     ),
     (
         "Only percentiles that the sample supports",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lab.analysis.results import Costs, Driving, Group, Summary
 from lab.model import Stat
 from lab.power import tellable, tells_nothing
-from lab.report import bars, charts, evidence, figures, method, palette
+from lab.report import bars, charts, evidence, figures, load, method, palette
 from lab.report.palette import Look
 from lab.report.tables import Table, scaled_by, usable
 
@@ -234,6 +234,7 @@ def facts(summary: Summary, costs: Costs | None) -> tuple[tuple[str, str], ...]:
         f"{method.ISOLATION.get(summary.isolation, summary.isolation)} {method.ENFORCEMENT.get(summary.enforcement, summary.enforcement)}"
     )
     made += [("Isolation", isolation), ("Deployments", deployments(summary)), ("Floor", floor(summary))]
+    made += [("Load", " ".join(f"{words.rstrip('.')}." for words in load.said(summary)))]
     made += [("Driver", driver(summary.driving))] if summary.driving else []
     made += [("Scaled by", " ".join(scalers(summary)) or "Nothing: every service had a fixed number of instances.")]
     if costs is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from lab.analysis.results import Comparison, CostAt, Group, ServiceFigures, StepFigures, Summary
 from lab.analysis.transfer import cost_metric
 from lab.model import Stat
-from lab.report import cloud, figures
+from lab.report import cloud, figures, load
 from lab.report.figures import DASH
 
 PERCENTILES = ("p50", "p95", "p99")
@@ -112,7 +112,8 @@ def chosen(value: float | None, unit: str, source: str = "", why: str = "") -> T
 
 
 def asked(rate: float, source: str = "") -> TableCell:
-    return chosen(rate, "/s", source)
+    """A closed loop asks for none."""
+    return chosen(rate or None, "/s", source, load.CLOSED)
 
 
 def cell(stat: Stat, source: str) -> TableCell:
@@ -166,7 +167,7 @@ def headline(summary: Summary, comparison: Comparison | None) -> Table:
     heads = ("<architecture", "held rate", "p50", "p95", "p99", "service p50", "errors", "wrong", "CPU architecture", "CPU platform")
     return Table(
         name="headline",
-        caption=f"At {rate}, latency from the intended start",
+        caption=f"At {rate}, latency from the intended start" if summary.primary_rate_per_s else f"At {rate}: {load.CLOSED}",
         columns=columns(*heads, "memory", "cold start", *million),
         rows=tuple(rows),
         source="summary.json /groups/*" + (", comparison.json /costs/at" if traffic else ""),
@@ -195,9 +196,10 @@ def _headline(summary: Summary, group: Group, at: str, first: set[tuple[str, str
 
 
 def held(stat: Stat) -> str:
-    """Without its unit: a rate as it was asked for."""
+    """Without its unit: a rate as it was asked for, or the mean of several."""
     assert stat.value is not None
-    return f"{'≥ ' if stat.low is not None and stat.high is None else ''}{figures.plain(round(stat.value, 6))}"
+    rate = figures.number(stat.value) if _searched(stat) else figures.plain(round(stat.value, 6))
+    return f"{'≥ ' if stat.low is not None and stat.high is None else ''}{rate}"
 
 
 def own_options(summary: Summary, group: Group) -> str:
@@ -214,12 +216,19 @@ def option(value: str | int | float | bool | None) -> str:
 
 
 def _held(stat: Stat, source: str) -> TableCell:
-    """The highest rate that held, ≥ where all that were asked did; its upper end is the lowest rate that did not."""
+    """The highest rate that held, ≥ where all that were asked did; its upper end is the lowest rate that did not. Of a search the mean
+    over deployments with its interval."""
     made = figures.figure(stat)
     if stat.value is not None:
         made = replace(made, bare=held(stat))
     failed = f"{figures.plain(stat.high)} did not" if stat.value is not None and stat.high not in (None, stat.value) else ""
-    return TableCell(text=made.bare, unit=made.unit, interval=failed, basis=made.basis, source=source, why=made.why, n=made.n)
+    beside = made.interval if _searched(stat) else failed
+    return TableCell(text=made.bare, unit=made.unit, interval=beside, basis=made.basis, source=source, why=made.why, n=made.n)
+
+
+def _searched(stat: Stat) -> bool:
+    """The lower end of a ladder's is the rate itself."""
+    return stat.low is not None and stat.low != stat.value
 
 
 def step_cells(group: Group, step: StepFigures, at: str) -> list[TableCell]:
@@ -250,7 +259,7 @@ def ladder(summary: Summary) -> Table:
     for index, group in enumerate(summary.groups):
         for number, step in enumerate(group.steps):
             at = f"summary.json /groups/{index}/steps/{number}"
-            held = "yes" if step.held else "no"
+            held = "yes" if step.held else "no" if step.rate_per_s else "not asked"
             cells = [words(group.name, at), cell(shown(group, step.offered_per_s), f"{at}/offered_per_s")]
             cells.append(cell(shown(group, step.achieved_per_s), f"{at}/achieved_per_s"))
             cells.append(

@@ -13,7 +13,7 @@ from lab.analysis.results import Comparison, Group, Summary
 from lab.analysis.transfer import cost_metric
 from lab.model import Stat
 from lab.power import tellable, tells_nothing
-from lab.report import cloud, figures, method, page, wins
+from lab.report import cloud, figures, load, method, page, wins
 from lab.report.figures import DASH
 from lab.report.tables import cost_at, held, own_options, primary_step, shown, usable
 
@@ -156,6 +156,8 @@ def _limits(summary: Summary, comparison: Comparison | None) -> Iterator[tuple[s
         yield "" if number else "cannot say", Text(words, style="dim")
     yield "budget", Text(method.BUDGET.get(summary.enforcement, summary.enforcement), style="dim")
     yield from (("" if n else "scaled by", Text(words)) for n, words in enumerate(page.scalers(summary)))
+    if summary.load_kind != "ladder":
+        yield from (("" if n else "load", Text(words)) for n, words in enumerate(load.said(summary)))
     yield "floor", Text(page.floor(summary) + " CPU/req is architecture + platform.")
     if summary.driving:
         yield "driver", Text(page.driver(summary.driving))
@@ -176,7 +178,7 @@ def _missing_tails(summary: Summary) -> Iterator[str]:
     for group in groups:
         step = primary_step(summary, group)
         stat = step[1].latency.get("p99") if step else None
-        if stat is not None and stat.value is None:
+        if stat is not None and stat.value is None and summary.primary_rate_per_s:
             found.setdefault(stat.why_missing.removeprefix(f"{stat.n} samples; "), []).append((group.name, stat))
     for why, missing in found.items():
         counts = sorted({s.n for _, s in missing if s.why_missing != why})

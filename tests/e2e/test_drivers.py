@@ -22,7 +22,7 @@ from lab.load import record, schedule
 from lab.load.drive import drive
 from lab.load.job import JOB_FILE, DriveJob, DriverRecord, Progress, Told
 from lab.load.remote import Place, drive_inside
-from lab.model import Event, Ladder
+from lab.model import Event, Load
 from lab.plan import compile
 from lab.progress import progress
 from lab.providers import fake
@@ -32,9 +32,7 @@ from tests.answering import Answering
 from tests.e2e.test_load import own, project
 from tests.jobs import LocalRunner
 
-LOAD = Ladder(
-    rates_per_s=(40.0, 80.0), window_s=2.0, warmup_max_s=3.0, warmup_rate_per_s=20.0, drain_s=1.0, timeout_s=3.0, arrival="poisson"
-)
+LOAD = Load(rates_per_s=(40.0, 80.0), window_s=2.0, warmup_max_s=3.0, warmup_rate_per_s=20.0, drain_s=1.0, timeout_s=3.0, arrival="poisson")
 
 __all__ = ["project"]
 
@@ -74,7 +72,7 @@ def test_two_drivers_send_the_schedule_of_one(run: Callable[..., DriverRecord], 
     samples = found(project)
     windows = samples[samples.phase == "window"]
     operations = registry.workload("own_right_wrong").operations
-    planned = schedule.ladder(LOAD, operations, 5)
+    planned = schedule.windows(LOAD, operations, 5)
     assert told.drivers == 2 and told.sent == len(windows) == len(planned)
     assert samples.sequence.tolist() == list(range(len(samples)))
     assert np.allclose(windows.intended_s - told.windows[0].start_s, planned.offset_s, atol=2e-6)
@@ -95,7 +93,7 @@ def test_a_driver_elsewhere_is_on_its_own_clock_and_its_samples_on_ours(project:
     assert (near.offset_s, near.error_s) == (0, 0)
     assert far.error_s > 0 and abs(far.offset_s + 1000) <= far.error_s
     windows = found(project).query("phase == 'window'")
-    planned = schedule.ladder(LOAD, registry.workload("own_right_wrong").operations, 5)
+    planned = schedule.windows(LOAD, registry.workload("own_right_wrong").operations, 5)
     assert np.allclose(windows.intended_s - told.windows[0].start_s, planned.offset_s, atol=2 * far.error_s + 2e-6)
     assert windows.step.tolist() == planned.step.tolist()
 

@@ -20,7 +20,7 @@ from lab.errors import InputError, MachineError
 from lab.load import record
 from lab.load.drive import drive
 from lab.load.job import DriveJob, DriverRecord, Progress
-from lab.model import Ladder
+from lab.model import Load
 from lab.providers.external import Provider
 from lab.settings import Settings
 from tests.answering import Answering
@@ -70,17 +70,17 @@ def own(project: Path, operations: Mapping[str, float], *, preloads: int = 0, pr
     return name
 
 
-def load(**changes: Any) -> Ladder:
+def load(**changes: Any) -> Load:
     plain = {"rates_per_s": (60.0,), "window_s": 1.5, "warmup_max_s": 0.0, "warmup_rate_per_s": 60.0, "drain_s": 1.0, "timeout_s": 3.0}
-    return Ladder(**(plain | changes))
+    return Load(**(plain | changes))
 
 
-def job(project: Path, url: str, workload: str, ladder: Ladder, **changes: Any) -> DriveJob:
+def job(project: Path, url: str, workload: str, ladder: Load, **changes: Any) -> DriveJob:
     return DriveJob(url=url, workload=workload, load=ladder, seed=5, stream=str(project / "samples.arrows"), **changes)
 
 
 def run(
-    project: Path, url: str, workload: str, ladder: Ladder, on_progress: Callable[[Progress], None] = lambda _: None, **changes: Any
+    project: Path, url: str, workload: str, ladder: Load, on_progress: Callable[[Progress], None] = lambda _: None, **changes: Any
 ) -> tuple[DriverRecord, pd.DataFrame]:
     told = drive(job(project, url, workload, ladder, **changes), on_progress, log=project / "driver.log")
     return told, samples(project)

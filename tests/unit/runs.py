@@ -15,7 +15,7 @@ from scipy import stats
 
 from lab import environment, rundir
 from lab.load import record
-from lab.model import Budget, Cell, Edge, Environment, Event, Ladder, MachineState, Plan, Service, Topology, Usage
+from lab.model import Budget, Cell, Edge, Environment, Event, Load, MachineState, Plan, Service, Topology, Usage
 from lab.rundir import CellStatus, RunDir, Status
 
 ORIGIN_S = 1000.0  # time.monotonic when the driver's clock read 0
@@ -123,7 +123,7 @@ def make_plan(recipe: Recipe) -> Plan:
 def _cell(recipe: Recipe, role: str, architecture: str, block: int, id: str) -> Cell:
     subject = role == "subject"
     primary = recipe.primary_rate_per_s or recipe.rates_per_s[0]
-    load = Ladder(
+    load = Load(
         rates_per_s=recipe.rates_per_s if subject else (primary,),
         window_s=recipe.window_s,
         warmup_max_s=4.0,

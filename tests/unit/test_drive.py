@@ -16,10 +16,10 @@ from lab.load.job import DriveJob, DriverRecord, Failure, Line, Progress, Window
 from lab.load.shots import Flight, Shot
 from lab.load.timerfd import TimerFd
 from lab.load.watch import Watch
-from lab.model import Ladder, Request
+from lab.model import Load, Request
 from lab.workloads.noop import Workload
 
-LOAD = Ladder(rates_per_s=(10.0, 20.0), window_s=3.0, warmup_max_s=4.0, warmup_rate_per_s=10.0, drain_s=2.0, timeout_s=5.0, cold_requests=2)
+LOAD = Load(rates_per_s=(10.0, 20.0), window_s=3.0, warmup_max_s=4.0, warmup_rate_per_s=10.0, drain_s=2.0, timeout_s=5.0, cold_requests=2)
 JOB = DriveJob(url="http://127.0.0.1:1/", workload="noop", load=LOAD, seed=1, stream="samples.arrows")
 PLAIN = wire.Address.of("http://127.0.0.1:8080")
 WRITE = Workload().payload(1, 0, "classify")

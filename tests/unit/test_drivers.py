@@ -30,7 +30,7 @@ HERE = "this kernel"
 @given(st.integers(1, 7), st.integers(0, 2**32), st.sampled_from(["poisson", "constant"]))
 def test_shares_are_together_the_whole_schedule(of: int, seed: int, arrival: str) -> None:
     load = replace(LADDER, arrival=arrival)
-    whole = schedule.ladder(load, OPERATIONS, seed)
+    whole = schedule.windows(load, OPERATIONS, seed)
     shares = [whole.share(index, of) for index in range(of)]
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
     order = np.argsort(np.concatenate([s.place for s in shares]))

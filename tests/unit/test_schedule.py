@@ -10,9 +10,9 @@ from scipy import stats
 
 from lab.load import schedule
 from lab.load.schedule import RateProfile
-from lab.model import Ladder, Operation
+from lab.model import Load, Operation
 
-LADDER = Ladder(rates_per_s=(50.0, 100.0, 200.0), window_s=4.0, warmup_max_s=4.0, warmup_rate_per_s=50.0, drain_s=2.0, timeout_s=5.0)
+LADDER = Load(rates_per_s=(50.0, 100.0, 200.0), window_s=4.0, warmup_max_s=4.0, warmup_rate_per_s=50.0, drain_s=2.0, timeout_s=5.0)
 OPERATIONS = tuple(
     Operation(name=name, kind="read", method="GET", path=f"/{name}", stages=(), weight=weight)
     for name, weight in (("a", 0.7), ("b", 0.2), ("c", 0.1))
@@ -88,8 +88,8 @@ def test_two_streams_add_up_to_one_of_the_summed_rate() -> None:
 
 
 def test_the_mix_splits_arrivals_by_weight_and_keeps_them_poisson() -> None:
-    load = Ladder(rates_per_s=(1000.0,), window_s=20.0, warmup_max_s=0.0, warmup_rate_per_s=1.0, drain_s=1.0, timeout_s=1.0)
-    arrivals = schedule.ladder(load, OPERATIONS, seed=3)
+    load = Load(rates_per_s=(1000.0,), window_s=20.0, warmup_max_s=0.0, warmup_rate_per_s=1.0, drain_s=1.0, timeout_s=1.0)
+    arrivals = schedule.windows(load, OPERATIONS, seed=3)
     found = np.bincount(arrivals.operation, minlength=3)
     assert stats.chisquare(found, found.sum() * np.array([0.7, 0.2, 0.1])).pvalue > 0.01
     assert stats.kstest(np.diff(arrivals.offset_s[arrivals.operation == 1]) * 200, "expon").pvalue > 0.01
@@ -98,7 +98,7 @@ def test_the_mix_splits_arrivals_by_weight_and_keeps_them_poisson() -> None:
 @given(seeds)
 @settings(max_examples=25)
 def test_the_same_seed_gives_the_same_schedule_and_payloads_count_up(seed: int) -> None:
-    one, again = (schedule.ladder(LADDER, OPERATIONS, seed) for _ in range(2))
+    one, again = (schedule.windows(LADDER, OPERATIONS, seed) for _ in range(2))
     assert one.offset_s.tolist() == again.offset_s.tolist() and one.operation.tolist() == again.operation.tolist()
     for operation in range(3):
         mine = one.payload[one.operation == operation]
@@ -106,7 +106,7 @@ def test_the_same_seed_gives_the_same_schedule_and_payloads_count_up(seed: int) 
 
 
 def test_steps_belong_to_the_intended_time_and_reach_their_rates() -> None:
-    arrivals = schedule.ladder(LADDER, OPERATIONS, seed=1)
+    arrivals = schedule.windows(LADDER, OPERATIONS, seed=1)
     assert np.array_equal(arrivals.step, np.minimum(arrivals.offset_s // LADDER.window_s, 2))
     for step, rate in enumerate(LADDER.rates_per_s):
         expected = rate * LADDER.window_s
@@ -114,15 +114,15 @@ def test_steps_belong_to_the_intended_time_and_reach_their_rates() -> None:
 
 
 def test_another_mix_keeps_the_arrival_times_and_warmup_is_a_stream_of_its_own() -> None:
-    assert schedule.ladder(LADDER, OPERATIONS[:1], 9).offset_s.tolist() == schedule.ladder(LADDER, OPERATIONS, 9).offset_s.tolist()
+    assert schedule.windows(LADDER, OPERATIONS[:1], 9).offset_s.tolist() == schedule.windows(LADDER, OPERATIONS, 9).offset_s.tolist()
     warm = schedule.warmup(LADDER, OPERATIONS, 9)
     assert set(warm.step.tolist()) == {schedule.NO_STEP}
-    assert warm.offset_s[:5].tolist() != schedule.ladder(LADDER, OPERATIONS, 9).offset_s[:5].tolist()
+    assert warm.offset_s[:5].tolist() != schedule.windows(LADDER, OPERATIONS, 9).offset_s[:5].tolist()
 
 
 def test_known_arrivals_of_a_seed() -> None:
     """The same on every machine and with every version: a change of these numbers makes old and new runs different loads."""
-    arrivals = schedule.ladder(LADDER, OPERATIONS, seed=7)
+    arrivals = schedule.windows(LADDER, OPERATIONS, seed=7)
     assert arrivals.offset_s[:5].tolist() == GOLDEN_OFFSETS
     assert arrivals.operation[:12].tolist() == GOLDEN_OPERATIONS
 
