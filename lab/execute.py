@@ -112,7 +112,10 @@ def _measure(made: RunDir, plan: Plan, settings: Settings, shown: Progress, keep
     finished_s = sum(c.expected_s for c in plan.cells if c.id in done)
     broke = False
     with _standing(settings, made.name, shown, keep) as (provider, lab), _aside(provider, plan) as cpus:
-        bench = Bench(run=made, provider=provider, settings=lab, progress=shown, total=len(plan.cells), driver_cpus=cpus)
+        system_cpus = provider.capabilities(plan.budget.cpus).system_cpus
+        bench = Bench(
+            run=made, provider=provider, settings=lab, progress=shown, total=len(plan.cells), driver_cpus=cpus, system_cpus=system_cpus
+        )
         for number, cell in enumerate(plan.cells, 1):
             if cell.id in done:
                 continue

@@ -2,7 +2,7 @@
 
 from lab.model.machine import Environment, MachineState
 from lab.model.measure import ClockOffset, Event, Sample, Stat, Usage
-from lab.model.plan import Budget, Cell, Ladder, Plan
+from lab.model.plan import Budget, Cell, Ladder, Plan, TimedFault
 from lab.model.topology import Batching, Edge, Service, Topology
 from lab.model.workload import Message, Operation, Request, Response, Shape, Stage
 
@@ -26,6 +26,7 @@ __all__ = [
     "Shape",
     "Stage",
     "Stat",
+    "TimedFault",
     "Topology",
     "Usage",
 ]
