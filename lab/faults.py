@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import msgspec
 
 from lab import rundir, spawn
 from lab.contracts import Provider
+from lab.errors import LabError
 from lab.model import Event, TimedFault
 from lab.model.measure import MONOTONIC
 from lab.rundir import CellDir
@@ -38,29 +40,33 @@ class Breaking:
     system_cpus: tuple[int, ...]
 
     def act(self, fault: TimedFault, over: threading.Event) -> None:
+        """A fault that cannot be made is told, and the load goes on: the analysis says that the experiment is not the planned one."""
         if fault.fault != "neighbour":
-            self.provider.inject(self.deployment, fault.service, fault.fault, fault.for_s)
+            try:
+                self.provider.inject(self.deployment, fault.service, fault.fault, fault.for_s)
+            except LabError as error:
+                self._tell(fault, "failed", {"error": error.what})
             return
         argv = (sys.executable, "-I", "-S", "-c", BUSY, repr(fault.for_s))
         log = self.folder.logs / "neighbour.log"
         neighbour = spawn.start(spawn.Command(argv=argv, service="neighbour", log=log, cpus=self.system_cpus), self.record)
         try:
-            self._tell("begin")
+            self._tell(fault, "begin")
             over.wait(fault.for_s)
         finally:
             neighbour.stop(grace_s=0)
-            self._tell("end")
+            self._tell(fault, "end")
 
-    def _tell(self, phase: str) -> None:
-        values = {"fault": "neighbour", "phase": phase}
-        event = Event(at_s=time.monotonic(), clock=MONOTONIC, kind="fault", service="", values=values)
+    def _tell(self, fault: TimedFault, phase: str, more: Mapping[str, str] = MappingProxyType({})) -> None:
+        values = {"fault": fault.fault, "phase": phase, **more}
+        event = Event(at_s=time.monotonic(), clock=MONOTONIC, kind="fault", service=fault.service, values=values)
         rundir.append(self.folder.events, msgspec.json.encode(event) + b"\n")
 
 
 @contextmanager
 def timed(faults: tuple[TimedFault, ...], windows_s: float, breaking: Breaking) -> Iterator[Callable[[float], None]]:
     """Gives what wants to be told, once, at which time.monotonic the windows begin. When the body has ended no further fault begins; those
-    that last are ended by who made them. Raises what a fault raised: the experiment did not happen as planned."""
+    that last are ended by who made them."""
     begin: Future[float] = Future()
     over = threading.Event()
 

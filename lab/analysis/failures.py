@@ -1,8 +1,8 @@
-"""From a cell's events to what broke in it: planned faults did happen, and make no cell INVALID by themselves; what broke by itself does."""
+"""From a cell's events to what broke in it: what broke by itself makes it INVALID, what was broken as planned does not."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from lab.analysis.findings import Findings, judged_rate
@@ -45,11 +45,7 @@ def failures(measured: Measured, plan: Plan, found: Findings) -> None:
 def _faults(measured: Measured, found: Findings) -> Collection[Killed]:
     """What was killed as planned. How the figures suffer from a fault is judged as ever."""
     made = list(faults_made(measured))
-    done = {(m.fault, m.planned_s) for m in made}
-    for fault in measured.cell.faults:
-        for moment_s in fault.moments(measured.cell.windows_s):
-            if (fault, moment_s) not in done:
-                found.reasons.append(f"the planned {_name(fault.fault, fault.service)} at {moment_s:g} s did not happen")
+    found.reasons += _missing(measured, made)
     theirs = {id(m.begin) for m in made}
     for event in _begins(measured):
         if id(event) not in theirs:
@@ -64,7 +60,7 @@ def faults_made(measured: Measured) -> Iterator[Made]:
     """Each planned moment with the first fault of its kind that came from then on and belongs to no earlier one."""
     start_s = measured.steps[0].start_s
     for fault in dict.fromkeys(measured.cell.faults):
-        mine = [e for e in measured.events if e.kind == FAULT and (e.values.get("fault"), e.service) == (fault.fault, fault.service)]
+        mine = [e for e in measured.events if e.kind == FAULT and _is(e, fault)]
         begins = [e for e in mine if e.values.get("phase") == "begin"]
         ends = [e for e in mine if e.values.get("phase") == "end"]
         moments = fault.moments(measured.cell.windows_s)
@@ -76,6 +72,18 @@ def faults_made(measured: Measured) -> Iterator[Made]:
                 yield Made(fault=fault, planned_s=moment_s, begin=begin, begun_s=at[id(begin)], ended_s=ended_s)
 
 
+def _missing(measured: Measured, made: Sequence[Made]) -> Iterator[str]:
+    """With what the last one that failed said."""
+    done = {(m.fault, m.planned_s) for m in made}
+    for fault in dict.fromkeys(measured.cell.faults):
+        missing = [moment_s for moment_s in fault.moments(measured.cell.windows_s) if (fault, moment_s) not in done]
+        said = [e.values.get("error") for e in measured.events if e.kind == FAULT and _is(e, fault) and e.values.get("phase") == "failed"]
+        why = f": {said[-1]}" if said else ""
+        if missing:
+            times = ", ".join(f"{s:g} s" for s in missing)
+            yield f"the planned {_name(fault.fault, fault.service)} at {times} did not happen{why}"
+
+
 def _begins(measured: Measured) -> Iterator[Event]:
     """Faults that somebody made while the windows ran."""
     first, last = measured.steps[0].start_s, measured.steps[-1].end_s
@@ -84,7 +92,11 @@ def _begins(measured: Measured) -> Iterator[Event]:
             yield event
 
 
-def _inexact(made: list[Made]) -> Iterator[str]:
+def _is(event: Event, fault: TimedFault) -> bool:
+    return (event.values.get("fault"), event.service) == (fault.fault, fault.service)
+
+
+def _inexact(made: Sequence[Made]) -> Iterator[str]:
     late = max(made, key=lambda m: m.late_s, default=None)
     if late is not None and late.late_s > LATE_LIMIT_S:
         name = _name(late.fault.fault, late.fault.service)
@@ -92,7 +104,7 @@ def _inexact(made: list[Made]) -> Iterator[str]:
     for m in made:
         if m.longer_s is not None and abs(m.longer_s) > LONGER_LIMIT * m.fault.for_s:
             name = _name(m.fault.fault, m.fault.service)
-            yield f"the planned {name} at {m.planned_s:g} s lasted {m.fault.for_s + m.longer_s:.2f} s, planned were {m.fault.for_s:g} s"
+            yield f"the planned {name} at {m.planned_s:g} s lasted {m.fault.for_s + m.longer_s:.2f} s, planned {m.fault.for_s:g} s"
 
 
 def _name(fault: str, service: str) -> str:
