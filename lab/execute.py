@@ -71,13 +71,20 @@ def run(scenario: str, settings: Settings, mode: Mode, keep: bool) -> Finished:
         made = RunDir(Path(settings.runs) / name)
         about = environment.subject(Path.cwd(), loaded.sha256, plan.seed)
         rundir.write(made.plan, rundir.encode(plan))
-        rundir.write(made.environment, rundir.encode(environment.snapshot(settings.provider, plan.isolation, about)))
+        rundir.write(
+            made.environment, rundir.encode(environment.snapshot(settings.provider, plan.isolation, about, shared=_shared(plan, settings)))
+        )
         found = _execute(made, plan, settings, mode, keep)
     spread = rework.spread(found)
     if spread is not None:
         learned = {**_learned(settings), _question(loaded.body): spread}
         rundir.write(_spreads(settings), rundir.encode(learned))
     return found
+
+
+def _shared(plan: Plan, settings: Settings) -> tuple[int, ...]:
+    found = registry.provider(settings.provider)(settings).capabilities(plan.budget.cpus)
+    return environment.shared_cpus(found.driver_cpus, found.system_cpus)
 
 
 def resume(name: str, settings: Settings, mode: Mode, keep: bool) -> Finished:

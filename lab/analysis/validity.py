@@ -32,8 +32,8 @@ LAB_CORES = 0.05  # what the provider's supervisor uses, which nobody counts
 SURE = 1e-3  # a Poisson schedule that holds this improbably few arrivals was not the planned one
 
 
-def judge(measured: Measured, plan: Plan, states: Sequence[MachineState] = ()) -> CellVerdict:
-    """A cell without windows has one reason: what its status says."""
+def judge(measured: Measured, plan: Plan, states: Sequence[MachineState] = (), shared_cpus: Sequence[int] = ()) -> CellVerdict:
+    """A cell without windows has one reason: what its status says. `shared_cpus`: as in Environment."""
     found = Findings()
     status = measured.status
     if status.status != "done":
@@ -42,6 +42,9 @@ def judge(measured: Measured, plan: Plan, states: Sequence[MachineState] = ()) -
         found.reasons.append("status.json names no window: nothing was measured")
     else:
         _of_the_cell(measured, states, found)
+        if shared_cpus and measured.cell.role == "subject":
+            cpus = ", ".join(map(str, shared_cpus))
+            found.warnings.append(f"the driver's CPU {cpus} shares a physical core with the architecture: no claim on tails")
         for step in measured.steps:
             _of_a_step(measured, step, plan, found)
         failures(measured, plan, found)
