@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lab.analysis.findings import Findings, judged_rate
@@ -53,7 +53,7 @@ def _faults(measured: Measured, found: Findings) -> Collection[Killed]:
             found.reasons.append(f"a {_name(str(event.values.get('fault')), event.service)} at {at_s:.1f} s, which the plan does not have")
     for words in _inexact(made):
         found.warnings.append(words)
-    return {_who(m.begin) for m in made if m.fault.fault == "kill"}
+    return {_who(m.begin, _urls(measured)) for m in made if m.fault.fault == "kill"}
 
 
 def faults_made(measured: Measured) -> Iterator[Made]:
@@ -111,8 +111,21 @@ def _name(fault: str, service: str) -> str:
     return f"{fault} of {service}" if service else fault
 
 
-def _who(event: Event) -> Killed:
-    return event.service, event.values.get("instance")
+def _urls(measured: Measured) -> Mapping[object, object]:
+    """URL -> instance: the activator knows instances by their URLs, the provider by its own names."""
+    return {e.values["url"]: e.values.get("instance") for e in measured.events if e.kind == "ready" and "url" in e.values}
+
+
+def _planned(event: Event, urls: Mapping[object, object], killed: Collection[Killed]) -> bool:
+    """Whether it tells of what was killed as planned. On a cluster nobody tells the URLs of instances: there the activator, which tells an
+    `error`, is believed to mean those of the service."""
+    unknown = "error" in event.values and event.values.get("instance") not in urls
+    return _who(event, urls) in killed or (unknown and event.service in {service for service, _ in killed})
+
+
+def _who(event: Event, urls: Mapping[object, object]) -> Killed:
+    instance = event.values.get("instance")
+    return event.service, urls.get(instance, instance)
 
 
 def _deaths(measured: Measured, plan: Plan, found: Findings, killed: Collection[Killed]) -> None:
@@ -120,13 +133,14 @@ def _deaths(measured: Measured, plan: Plan, found: Findings, killed: Collection[
     belongs to the step before it, one of the warm-up to all. Not those that were `killed` as planned."""
     steps, judged = measured.steps, judged_rate(measured, plan)
     begin = steps[0].start_s - (measured.status.driver or {}).get("warmup_s", 0.0)
+    urls = _urls(measured)
     seen: dict[tuple[int, str, str], dict[object, Event]] = {}
     for event in measured.events:
         at_s = measured.driver_s(event)
-        if event.kind in FAILURES and begin <= at_s <= steps[-1].end_s and _who(event) not in killed:
+        if event.kind in FAILURES and begin <= at_s <= steps[-1].end_s and not _planned(event, urls, killed):
             place = sum(s.start_s <= at_s for s in steps)  # 0: before the first window
             of = seen.setdefault((place, event.kind, event.service), {})
-            of.setdefault(event.values.get("instance", at_s), event)  # provider and activator may both tell of one
+            of.setdefault(_who(event, urls)[1] or at_s, event)  # provider and activator may both tell of one
     for (place, kind, service), of in sorted(seen.items()):
         at = f"at {steps[place - 1].rate_per_s:g}/s" if place else "in the warm-up"
         times = f" {len(of)} times" if len(of) > 1 else ""

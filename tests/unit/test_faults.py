@@ -206,7 +206,9 @@ def test_planned_faults_that_came_as_planned_leave_a_cell_valid_without_a_word(t
     pause(run, 14.503, 15.504)
     for phase in ("begin", "end"):
         happen(run, 3.01, "fault", "model", fault="kill", phase=phase, instance=7)
+    happen(run, -5.0, "ready", "model", instance=7, url="http://127.0.0.1:7")
     happen(run, 3.02, "crash", "model", instance=7, exit=-9)
+    happen(run, 3.03, "crash", "model", instance="http://127.0.0.1:7", error="it cannot be reached")
     assert (judged(run).reasons, judged(run).warnings) == ((), ())
 
 
