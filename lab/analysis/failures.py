@@ -84,6 +84,21 @@ def _missing(measured: Measured, made: Sequence[Made]) -> Iterator[str]:
             yield f"the planned {_name(fault.fault, fault.service)} at {times} did not happen{why}"
 
 
+def made_of(cells: Sequence[Measured]) -> tuple[str, ...]:
+    """A sentence for each planned fault, over all cells that got to their windows."""
+    made = [m for cell in cells for m in faults_made(cell)]
+    return tuple(_exactly(fault, [m for m in made if m.fault == fault]) for fault in dict.fromkeys(f for c in cells for f in c.cell.faults))
+
+
+def _exactly(fault: TimedFault, made: Sequence[Made]) -> str:
+    if not made:
+        return f"{fault}: never made."
+    late_ms = max(m.late_s for m in made) * 1e3
+    lasted = sorted(fault.for_s + m.longer_s for m in made if m.longer_s is not None)
+    how_long = f", lasted {lasted[0]:.3f} to {lasted[-1]:.3f} s" if lasted else ""
+    return f"{fault}: made {len(made)} time{'s' if len(made) > 1 else ''}, begun at most {late_ms:.0f} ms late{how_long}."
+
+
 def _begins(measured: Measured) -> Iterator[Event]:
     """Faults that somebody made while the windows ran."""
     first, last = measured.steps[0].start_s, measured.steps[-1].end_s

@@ -181,7 +181,7 @@ class Driving:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
     """`floor_driver_ms`, `floor_path_ms`: p50 and p99 of noop on the fake and on the real provider; less is no difference. They are
-    driven from where the subjects were."""
+    driven from where the subjects were. `faults`: a sentence for each that was planned, with how exactly it was made."""
 
     run: str
     scenario: str
@@ -208,6 +208,7 @@ class Summary:
     duration_s: float
     command: str
     driving: Driving | None = None
+    faults: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
 

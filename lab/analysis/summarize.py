@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lab.analysis import noise, services, steps, timeline, waterfall
+from lab.analysis import failures, noise, services, steps, timeline, waterfall
 from lab.analysis.cost import comparable
 from lab.analysis.measured import Measured, Step, measure
 from lab.analysis.results import CellVerdict, Driving, Group, StepFigures, Summary
@@ -66,6 +66,7 @@ def summarize(run: RunDir) -> Summary:
         duration_s=machine.duration_s,
         command=machine.command,
         driving=_driving(plan, valid),
+        faults=failures.made_of([m for m in measured if m.steps]),
     )
 
 

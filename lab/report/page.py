@@ -235,6 +235,7 @@ def facts(summary: Summary, costs: Costs | None) -> tuple[tuple[str, str], ...]:
     )
     made += [("Isolation", isolation), ("Deployments", deployments(summary)), ("Floor", floor(summary))]
     made += [("Driver", driver(summary.driving))] if summary.driving else []
+    made += [("Faults", " ".join(summary.faults))] if summary.faults else []
     made += [("Scaled by", " ".join(scalers(summary)) or "Nothing: every service had a fixed number of instances.")]
     if costs is None:
         return (*made, ("Prices", "No price list was applied."))

@@ -210,6 +210,10 @@ def test_planned_faults_that_came_as_planned_leave_a_cell_valid_without_a_word(t
     happen(run, 3.02, "crash", "model", instance=7, exit=-9)
     happen(run, 3.03, "crash", "model", instance="http://127.0.0.1:7", error="it cannot be reached")
     assert (judged(run).reasons, judged(run).warnings) == ((), ())
+    assert summarize(run).faults == (
+        "pause of app for 1 s, 4.5 s into the windows and every 10 s: made 2 times, begun at most 4 ms late, lasted 1.001 to 1.001 s.",
+        "kill of model, 3 s into the windows: made 1 time, begun at most 10 ms late.",
+    )
 
 
 def test_another_instance_that_dies_by_itself_counts(tmp_path: Path) -> None:
