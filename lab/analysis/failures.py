@@ -96,7 +96,8 @@ def _exactly(fault: TimedFault, made: Sequence[Made]) -> str:
     late_ms = max(m.late_s for m in made) * 1e3
     lasted = sorted(fault.for_s + m.longer_s for m in made if m.longer_s is not None)
     how_long = f", lasted {lasted[0]:.3f} to {lasted[-1]:.3f} s" if lasted else ""
-    return f"{fault}: made {len(made)} time{'s' if len(made) > 1 else ''}, begun at most {late_ms:.0f} ms late{how_long}."
+    times = "once" if len(made) == 1 else f"{len(made)} times"
+    return f"{fault}: made {times}, begun at most {late_ms:.0f} ms late{how_long}."
 
 
 def _begins(measured: Measured) -> Iterator[Event]:

@@ -212,7 +212,7 @@ def test_planned_faults_that_came_as_planned_leave_a_cell_valid_without_a_word(t
     assert (judged(run).reasons, judged(run).warnings) == ((), ())
     assert summarize(run).faults == (
         "pause of app for 1 s, 4.5 s into the windows and every 10 s: made 2 times, begun at most 4 ms late, lasted 1.001 to 1.001 s.",
-        "kill of model, 3 s into the windows: made 1 time, begun at most 10 ms late.",
+        "kill of model, 3 s into the windows: made once, begun at most 10 ms late.",
     )
 
 
