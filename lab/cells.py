@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -14,6 +14,7 @@ from lab import environment, ownership, registry, rundir, spawn
 from lab.contracts import Clocked, Deployment, JobRunner, Provider
 from lab.environment import StealClock
 from lab.errors import InputError, LabError
+from lab.faults import Breaking, timed
 from lab.load import clocks, record
 from lab.load.clocks import Trip
 from lab.load.drive import drive
@@ -38,6 +39,7 @@ class Bench:
     progress: Progress
     total: int
     driver_cpus: tuple[int, ...]
+    system_cpus: tuple[int, ...] = ()
     steal: StealClock = field(default_factory=StealClock)
 
     def measure(self, cell: Cell, *, number: int, before_s: float) -> None:
@@ -97,14 +99,24 @@ class Bench:
 
         log, job = folder.logs / "driver.log", self._job(cell, folder, deployment)
         before = _trips(provider)
-        with _sampled(provider, folder) if provider else nullcontext():
+        with _sampled(provider, folder) if provider else nullcontext(), self._broken(provider, cell, folder, deployment) as on_begin:
             if cell.driver == "inside":
-                driven = drive_inside(self._place(cell, deployment), job, show, log=log, drivers=cell.drivers)
+                driven = drive_inside(self._place(cell, deployment), job, show, log=log, on_begin=on_begin, drivers=cell.drivers)
             else:
-                driven = drive(job, show, log=log, record=self._tag(), drivers=cell.drivers)
+                driven = drive(job, show, log=log, on_begin=on_begin, record=self._tag(), drivers=cell.drivers)
         after = _trips(provider)  # a clock that came or went meanwhile was read at one end
         ends = {name: (before.get(name) or after[name], after.get(name) or before[name]) for name in {**before, **after}}
         return driven, {**driven.clocks, **{name: clocks.offset(*both) for name, both in ends.items()}}
+
+    @contextmanager
+    def _broken(self, provider: Provider | None, cell: Cell, folder: CellDir, deployment: Deployment) -> Iterator[Callable[[float], None]]:
+        """With the cell's faults while the body runs. Gives what wants to be told when the windows begin."""
+        if provider is None or not cell.faults:
+            yield lambda _: None
+            return
+        breaking = Breaking(provider=provider, deployment=deployment.id, folder=folder, record=self._tag(), system_cpus=self.system_cpus)
+        with timed(cell.faults, cell.windows_s, breaking) as on_begin:
+            yield on_begin
 
     def _job(self, cell: Cell, folder: CellDir, deployment: Deployment) -> DriveJob:
         inside = cell.driver == "inside"
@@ -143,13 +155,14 @@ def _deployed(provider: Provider, cell: Cell, folder: CellDir, name: str) -> Ite
     """Logs and events are kept however it ends; then it is retired."""
     topology = cell.topology or Topology(architecture=cell.architecture, workload=cell.workload, services=(), routes={}, needs=())
     rundir.write(folder.topology, rundir.encode(topology))
+    folder.events.unlink(missing_ok=True)
     deployment = provider.deploy(topology, name, cell.seed)
     try:
         yield deployment
     finally:
         try:
             rundir.write(folder.logs / "services.log", "\n".join(provider.logs(deployment=name)).encode())
-            rundir.write(folder.events, b"".join(msgspec.json.encode(e) + b"\n" for e in provider.events(name)))
+            rundir.append(folder.events, b"".join(msgspec.json.encode(e) + b"\n" for e in provider.events(name)))
         finally:
             provider.retire(name)
 

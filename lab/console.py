@@ -141,6 +141,8 @@ def plan(found: Plan, *, as_json: bool) -> None:
     scaled = any(cell.topology and cell.topology.autoscaled for cell in found.cells)
     if scaled:
         out.print(f"scaler      {found.scaler}, of services with scaling on CPU")
+    for fault in dict.fromkeys(fault for cell in found.cells for fault in cell.faults):
+        out.print(f"fault       {fault}; the plan's own, so it makes no cell INVALID by itself")
     out.print(f"minutes     about {clock(found.expected_s)} at most")
     at = f" at {found.primary_rate_per_s:g} requests/s" if found.primary_rate_per_s else " in the closed loop"
     out.print(f"primary     {found.primary_metric}{at}")

@@ -19,7 +19,19 @@ from lab import spawn
 from lab.model import Environment, MachineState
 from lab.model.machine import Value
 
-__all__ = ["Environment", "MachineState", "claims", "cores", "identify", "machine_class", "physical_cores", "snapshot", "state", "subject"]
+__all__ = [
+    "Environment",
+    "MachineState",
+    "claims",
+    "cores",
+    "identify",
+    "machine_class",
+    "physical_cores",
+    "shared_cpus",
+    "snapshot",
+    "state",
+    "subject",
+]
 
 TAIL_CORES, KNEE_CORES = 4, 8
 TOPOLOGY = Path("/sys/devices/system/cpu")
@@ -45,6 +57,12 @@ def physical_cores(allowed: Collection[int] | None = None, topology: Path = TOPO
         path = topology / f"cpu{cpu}" / "topology" / "thread_siblings_list"
         groups[cpu] = _cpu_list(path.read_text()) & usable | {cpu} if path.is_file() else frozenset({cpu})
     return groups
+
+
+def shared_cpus(driver: Collection[int], system: Collection[int], topology: Path = TOPOLOGY) -> tuple[int, ...]:
+    """CPUs of the driver that are the architecture's too, or threads of one of its physical cores."""
+    groups = physical_cores({*driver, *system}, topology)
+    return tuple(sorted(cpu for cpu in driver if groups[cpu] & set(system)))
 
 
 def _cpu_list(text: str) -> frozenset[int]:
@@ -102,12 +120,12 @@ def machine_class() -> str:
     return f"{len(cores())} {kind} cores"
 
 
-def claims(isolation: str) -> tuple[str, ...]:
-    """What may be claimed on this machine (DESIGN 5.8): grows with its cores. Tails need driver and system on cores of their own, and more
-    than two: with two, the platform and this program share the driver's."""
+def claims(isolation: str, shared: Sequence[int] = ()) -> tuple[str, ...]:
+    """What may be claimed on this machine (DESIGN 5.8): grows with its cores. Tails need driver and system on physical cores of their own
+    (none `shared`), and more than two: with two, the platform and this program share the driver's."""
     allowed = ["cpu", "bytes", "cost", "cold", "p50"]
     count = len(set(physical_cores().values()))
-    if isolation != "none" and count >= TAIL_CORES:
+    if isolation != "none" and not shared and count >= TAIL_CORES:
         allowed.append("tail")
     if count >= KNEE_CORES:
         allowed.append("knee")
@@ -179,14 +197,17 @@ def _git_dirty(folder: Path) -> str:
     return "unknown" if found.code else "yes" if found.output else "no"
 
 
-def snapshot(provider: str, isolation: str, about: Mapping[str, Value], command: Sequence[str] = ()) -> Environment:
+def snapshot(
+    provider: str, isolation: str, about: Mapping[str, Value], command: Sequence[str] = (), shared: tuple[int, ...] = ()
+) -> Environment:
     values = machine(provider)
     return Environment(
         identity=identify(values),
         machine=values,
         machine_class=machine_class(),
-        claims=claims(isolation),
+        claims=claims(isolation, shared),
         subject=dict(about),
         command=" ".join(command or ["lab", *sys.argv[1:]]),
         started_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        shared_cpus=shared,
     )

@@ -71,13 +71,20 @@ def run(scenario: str, settings: Settings, mode: Mode, keep: bool) -> Finished:
         made = RunDir(Path(settings.runs) / name)
         about = environment.subject(Path.cwd(), loaded.sha256, plan.seed)
         rundir.write(made.plan, rundir.encode(plan))
-        rundir.write(made.environment, rundir.encode(environment.snapshot(settings.provider, plan.isolation, about)))
+        rundir.write(
+            made.environment, rundir.encode(environment.snapshot(settings.provider, plan.isolation, about, shared=_shared(plan, settings)))
+        )
         found = _execute(made, plan, settings, mode, keep)
     spread = rework.spread(found)
     if spread is not None:
         learned = {**_learned(settings), _question(loaded.body): spread}
         rundir.write(_spreads(settings), rundir.encode(learned))
     return found
+
+
+def _shared(plan: Plan, settings: Settings) -> tuple[int, ...]:
+    found = registry.provider(settings.provider)(settings).capabilities(plan.budget.cpus)
+    return environment.shared_cpus(found.driver_cpus, found.system_cpus)
 
 
 def resume(name: str, settings: Settings, mode: Mode, keep: bool) -> Finished:
@@ -112,7 +119,10 @@ def _measure(made: RunDir, plan: Plan, settings: Settings, shown: Progress, keep
     finished_s = sum(c.expected_s for c in plan.cells if c.id in done)
     broke = False
     with _standing(settings, made.name, shown, keep) as (provider, lab), _aside(provider, plan) as cpus:
-        bench = Bench(run=made, provider=provider, settings=lab, progress=shown, total=len(plan.cells), driver_cpus=cpus)
+        system_cpus = provider.capabilities(plan.budget.cpus).system_cpus
+        bench = Bench(
+            run=made, provider=provider, settings=lab, progress=shown, total=len(plan.cells), driver_cpus=cpus, system_cpus=system_cpus
+        )
         for number, cell in enumerate(plan.cells, 1):
             if cell.id in done:
                 continue

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from lab import registry
 from lab.contracts import Capabilities
 from lab.errors import InputError
-from lab.model import Budget, Cell, Load, Plan, Shape, Topology
+from lab.model import Budget, Cell, Load, Plan, Shape, TimedFault, Topology
 from lab.model.plan import Place, Role
 from lab.model.workload import ModelSize
 from lab.power import VERDICT_DEPLOYMENTS, detectable_ratio
-from lab.scenario import Scenario, Serve, Subject
+from lab.scenario import Fault, Scenario, Serve, Subject
 from lab.settings import Settings
 
 LONGEST_ID = 40
@@ -74,6 +74,7 @@ def compile(
     )
     cells = _Cells(body=body, provider=settings.provider, deploys=capabilities.deploys, driving=driving).all()
     _check_scaler(cells, settings.provider, capabilities.scaler)
+    _check_faults(cells, settings.provider, capabilities)
     if capabilities.enforcement == "enforced":
         _check_limits(cells)
     return Plan(
@@ -128,6 +129,26 @@ def _check_scaler(cells: Sequence[Cell], provider: str, scaler: str) -> None:
             "provider kind or kubernetes with `--set kubernetes.metrics=install` has (HorizontalPodAutoscaler); or take `autoscale` out",
             problems,
         )
+
+
+def _check_faults(cells: Sequence[Cell], provider: str, capabilities: Capabilities) -> None:
+    """Every fault can be made, of a service that every subject has, and comes at least once."""
+    known = (*capabilities.faults, *(("neighbour",) if capabilities.system_cpus else ()))
+    problems: dict[str, None] = {}
+    for cell in cells:
+        services = [s.name for s in cell.topology.services] if cell.topology else []
+        for fault in cell.faults:
+            what = f"{fault.fault} {fault.service} at {fault.at_s:g} s".replace("  ", " ")
+            if fault.fault not in known:
+                problems[f"{what}: provider {provider} can make {', '.join(known) or 'none'}"] = None
+            elif fault.service and fault.service not in services:
+                problems[f"{what}: {cell.architecture} has {', '.join(services)}"] = None
+            elif not fault.moments(cell.windows_s):
+                problems[f"{what}: the windows last {cell.windows_s:g} s, and it must end in them"] = None
+            elif fault.fault == "pause" and fault.every_s and cell.load.window_s % fault.every_s:
+                problems[f"{what}: percentiles are of whole periods, {cell.load.window_s:g} s is not of {fault.every_s:g} s"] = None
+    if problems:
+        raise InputError("these faults cannot be made", "mend `faults` in the scenario, or take another provider", list(problems))
 
 
 def _check_limits(cells: Sequence[Cell]) -> None:
@@ -210,7 +231,7 @@ class _Cells:
 
     def _floors(self) -> list[Cell]:
         """noop on the fake provider (floor of the driver), then on the real one (floor of the path)."""
-        noop = self.body.model_copy(update={"workload": "noop", "load": self.body.load.floor()})
+        noop = self.body.model_copy(update={"workload": "noop", "load": self.body.load.floor(), "faults": []})
         three_tier = Subject(architecture="three_tier")
         floors = []
         for driving, of_driver, of_path in self._places():
@@ -257,7 +278,12 @@ class _Cells:
             expected_s=_expected_s(load),
             driver=self.driving.place,
             drivers=self.driving.processes(load),
+            faults=tuple(map(_timed, body.faults)),
         )
+
+
+def _timed(fault: Fault) -> TimedFault:
+    return TimedFault(fault=fault.fault, at_s=fault.at_s, service=fault.service, every_s=fault.every_s or 0.0, for_s=fault.for_s or 0.0)
 
 
 def _load(body: Serve, driver_per_s: float, activated: bool) -> Load:

@@ -56,10 +56,14 @@ def names(kind: Kind) -> tuple[str, ...]:
 
 
 def find(kind: Kind, name: str) -> Path:
-    """The file of `name`; for scenarios and prices a path to a file works too. Raises InputError with the nearest names."""
+    """The file of `name`; for scenarios and prices a path to a file works too, and for
+    scenarios one below their folder (experiments/cold-wave). Raises InputError with the nearest names."""
     known = files(kind)
     if name in known:
         return known[name]
+    nested = [folder / f"{name}.yaml" for folder in folders(kind)] if kind == "scenarios" and "/" in name else []
+    if there := next((path for path in nested if path.is_file()), None):
+        return there
     path = Path(name)
     if kind in ("scenarios", "prices") and (path.suffix == ".yaml" or path.is_file()):
         if path.is_file():

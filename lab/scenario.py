@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import msgspec
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from lab import registry
 from lab.errors import InputError
@@ -49,6 +49,26 @@ class Resources(_Strict):
     memory_mib: Annotated[int, Field(ge=256)] = 3072
 
 
+class Fault(_Strict):
+    """Times count from the begin of the measured windows."""
+
+    fault: Literal["pause", "kill", "neighbour"]
+    service: str = ""
+    at_s: Annotated[float, Field(ge=0, le=3600)]
+    every_s: Positive | None = None
+    for_s: Positive | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.for_s is None) != (self.fault == "kill"):
+            raise ValueError("no `for_s`: a kill is final" if self.for_s else f"`for_s`: how many seconds the {self.fault} lasts")
+        if bool(self.service) == (self.fault == "neighbour"):
+            raise ValueError("no `service`: a neighbour is beside all" if self.service else "`service`: whose instance breaks")
+        if self.every_s is not None and self.every_s <= (self.for_s or 0.0):
+            raise ValueError("`every_s` above `for_s`, or it would never end")
+        return self
+
+
 class Serve(_Strict):
     """Deploys a workload as several architectures and loads them."""
 
@@ -67,6 +87,7 @@ class Serve(_Strict):
     traffic_per_s: Annotated[list[Positive], Field(min_length=1)] = [1.0, 10.0, 50.0]
     prices: str = "aws"
     floor: bool = True
+    faults: list[Fault] = []
     seed: Annotated[int, Field(ge=0)] = 1
 
 

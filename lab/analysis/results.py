@@ -184,7 +184,8 @@ class Driving:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
     """`floor_driver_ms`, `floor_path_ms`: p50 and p99 of noop on the fake and on the real provider; less is no difference. They are
-    driven from where the subjects were. `load_kind`: of the subjects."""
+    driven from where the subjects were. `load_kind`: of the subjects. `faults`: a sentence for each that was planned, with how exactly it
+    was made."""
 
     run: str
     scenario: str
@@ -212,6 +213,7 @@ class Summary:
     command: str
     driving: Driving | None = None
     load_kind: LoadKind = "ladder"
+    faults: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from lab.analysis import search, services, steps, timeline, waterfall
+from lab.analysis import failures, noise, search, services, steps, timeline, waterfall
 from lab.analysis.cost import comparable
 from lab.analysis.measured import Measured, Step, measure
-from lab.analysis.results import Driving, Group, StepFigures, Summary
+from lab.analysis.results import CellVerdict, Driving, Group, StepFigures, Summary
 from lab.analysis.stats import mean_stat, percentile_name, pooled_spread, quantile, quantile_stat
 from lab.analysis.validity import claim, judge, no_claim, primary_quantile
 from lab.errors import InputError
@@ -34,7 +34,8 @@ def summarize(run: RunDir) -> Summary:
     machine = run.read(run.environment, Environment)
     names = group_names(plan.cells)
     measured = [measure(run, cell, names[cell.id]) for cell in plan.cells]
-    verdicts = tuple(judge(m, plan, machine.states) for m in measured)
+    verdicts = tuple(judge(m, plan, machine.states, machine.shared_cpus) for m in measured)
+    verdicts = noise.unsettled(verdicts, {name: _primaries(name, verdicts, measured, plan) for name in _subjects(plan, names)}, plan)
     valid = [m for m, v in zip(measured, verdicts, strict=True) if v.valid]
     groups = tuple(_group(name, plan, machine, measured, valid) for name in _subjects(plan, names))
     learned = pooled_spread([g.primary_per_deployment for g in groups])
@@ -66,6 +67,7 @@ def summarize(run: RunDir) -> Summary:
         command=machine.command,
         driving=_driving(plan, valid),
         load_kind=next((c.load.kind for c in plan.cells if c.role == "subject"), "ladder"),
+        faults=failures.made_of([m for m in measured if m.steps]),
     )
 
 
@@ -217,6 +219,12 @@ def _per_deployment(at_primary: Sequence[Step], plan: Plan) -> tuple[float, ...]
         return steps.per_deployment_ms([s.latency_ms for s in at_primary], q)
     used = [ms for s in at_primary if (ms := s.cpu_ms(s.cpu_architecture_s)) is not None]
     return tuple(used) if len(used) == len(at_primary) else ()
+
+
+def _primaries(name: str, verdicts: Sequence[CellVerdict], measured: Sequence[Measured], plan: Plan) -> tuple[float, ...]:
+    """The primary metric of each valid deployment of a group."""
+    mine = [m for m, v in zip(measured, verdicts, strict=True) if v.valid and m.group == name]
+    return _per_deployment([step for m in mine if (step := m.step_at(plan.primary_rate_per_s)) is not None], plan)
 
 
 def _memory(at_primary: Sequence[tuple[Measured, Step]]) -> Stat:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 from scipy import stats
 
+from lab.analysis.failures import failures
+from lab.analysis.findings import Findings, judged_rate, placed
 from lab.analysis.measured import Measured, Step
 from lab.analysis.results import CellVerdict
 from lab.analysis.stats import percentile_name, quantile, samples_needed, share_stat
-from lab.model import Event, MachineState, Plan
+from lab.model import MachineState, Plan
 
 LAG_LIMIT_MS = 10.0
 LAG_SHARE = 0.2  # of the measured p99; a p99 below five times the driver's own lag is mostly the driver's
@@ -28,22 +29,12 @@ STEAL_LIMIT = 0.05
 FOREIGN_LIMIT = 0.25  # of a core, by programs that are neither measured nor the lab's own
 FOREIGN_SEEN = 0.1
 LAB_CORES = 0.05  # what the provider's supervisor uses, which nobody counts
-FAILURES = {"crash": "died", "start_failed": "failed to start"}
 SURE = 1e-3  # a Poisson schedule that holds this improbably few arrivals was not the planned one
 
 
-@dataclass
-class _Findings:
-    reasons: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def add(self, sentence: str, invalid: bool) -> None:
-        (self.reasons if invalid else self.warnings).append(sentence)
-
-
-def judge(measured: Measured, plan: Plan, states: Sequence[MachineState] = ()) -> CellVerdict:
-    """A cell without windows has one reason: what its status says."""
-    found = _Findings()
+def judge(measured: Measured, plan: Plan, states: Sequence[MachineState] = (), shared_cpus: Sequence[int] = ()) -> CellVerdict:
+    """A cell without windows has one reason: what its status says. `shared_cpus`: as in Environment."""
+    found = Findings()
     status = measured.status
     if status.status != "done":
         found.reasons.append(f"the cell is {status.status}" + (f": {status.reason}" if status.reason else "") + "; wanted done")
@@ -51,9 +42,12 @@ def judge(measured: Measured, plan: Plan, states: Sequence[MachineState] = ()) -
         found.reasons.append("status.json names no window: nothing was measured")
     else:
         _of_the_cell(measured, states, found)
+        if shared_cpus and measured.cell.role == "subject":
+            cpus = ", ".join(map(str, shared_cpus))
+            found.warnings.append(f"the driver's CPU {cpus} shares a physical core with the architecture: no claim on tails")
         for step in measured.steps:
             _of_a_step(measured, step, plan, found)
-        _failures(measured, plan, found)
+        failures(measured, plan, found)
         _primary(measured, plan, found)
         _answers(measured, plan, found)
     return CellVerdict(
@@ -69,7 +63,7 @@ def judge(measured: Measured, plan: Plan, states: Sequence[MachineState] = ()) -
 # ---- the cell as a whole ---------------------------------------------------------------------------------------------
 
 
-def _of_the_cell(measured: Measured, states: Sequence[MachineState], found: _Findings) -> None:
+def _of_the_cell(measured: Measured, states: Sequence[MachineState], found: Findings) -> None:
     driver = measured.status.driver or {}
     if measured.status.warmup_stable is False:
         found.reasons.append(f"latency was not stable after {measured.cell.load.warmup_max_s:g} s of warm-up")
@@ -103,19 +97,12 @@ def _stolen(measured: Measured, states: Sequence[MachineState]) -> float | None:
     return float(np.average(shares, weights=weights)) if shares else None
 
 
-def _judged_rate(measured: Measured, plan: Plan) -> float:
-    """A floor has one rate of its own; subjects are judged at the primary one, those of a search up to the rate that it found."""
-    if measured.cell.load.search is not None:
-        return max((p.rate_per_s for p in measured.status.probes if p.verdict == "passed"), default=plan.primary_rate_per_s)
-    return plan.primary_rate_per_s if measured.cell.role == "subject" else max(measured.cell.load.rates_per_s)
-
-
 # ---- each step -------------------------------------------------------------------------------------------------------
 
 
-def _of_a_step(measured: Measured, step: Step, plan: Plan, found: _Findings) -> None:
-    counts = step.rate_per_s <= _judged_rate(measured, plan)
-    at = _at(measured, step)
+def _of_a_step(measured: Measured, step: Step, plan: Plan, found: Findings) -> None:
+    counts = step.rate_per_s <= judged_rate(measured, plan)
+    at = placed(measured, step)
     for sentence in (*_driver(measured, step), *_answered(step, plan.error_rate_limit)):
         found.add(f"{at}: {sentence}", counts)
     _others(measured, step, at, counts, found)
@@ -125,10 +112,6 @@ def _of_a_step(measured: Measured, step: Step, plan: Plan, found: _Findings) -> 
         found.add(f"{at}: {step.cold} of {step.offered} requests of the warm window met a cold start{limit}", counts and bool(limit))
     if counts and step.censored and step.censored <= plan.error_rate_limit * step.offered:
         found.warnings.append(f"{at}: {step.censored} of {step.offered} requests were in flight at the end; they count with the time-out")
-
-
-def _at(measured: Measured, step: Step) -> str:
-    return "in the closed loop" if measured.cell.load.closed else f"at {step.rate_per_s:g}/s"
 
 
 def _driver(measured: Measured, step: Step) -> Iterator[str]:
@@ -149,7 +132,7 @@ def _driver(measured: Measured, step: Step) -> Iterator[str]:
         yield f"the driver sent {step.sent} of {step.offered} requests; limit {OFFERED_SHARE:.0%}"
 
 
-def _others(measured: Measured, step: Step, at: str, counts: bool, found: _Findings) -> None:
+def _others(measured: Measured, step: Step, at: str, counts: bool, found: Findings) -> None:
     """What other programs used of the machine: all that was busy less the driver, the lab and what is measured. A warning at most where
     the provider does not tell the CPU of what is measured, which then is in it."""
     cores = _foreign_cores(measured, step)
@@ -180,38 +163,11 @@ def _answered(step: Step, limit: float) -> Iterator[str]:
         yield f"{step.censored} of {step.offered} requests were still in flight at the end; limit {limit:.1%}"
 
 
-# ---- what died -------------------------------------------------------------------------------------------------------
-
-
-def _failures(measured: Measured, plan: Plan, found: _Findings) -> None:
-    """Processes that died and starts that failed, from the warm-up on to the end of the last window; one that came between two windows
-    belongs to the step before it, one of the warm-up to all."""
-    steps, judged = measured.steps, _judged_rate(measured, plan)
-    begin = steps[0].start_s - (measured.status.driver or {}).get("warmup_s", 0.0)
-    seen: dict[tuple[int, str, str], dict[object, Event]] = {}
-    for event in measured.events:
-        at_s = measured.driver_s(event)
-        if event.kind in FAILURES and begin <= at_s <= steps[-1].end_s:
-            place = sum(s.start_s <= at_s for s in steps)  # 0: before the first window
-            of = seen.setdefault((place, event.kind, event.service), {})
-            of.setdefault(event.values.get("instance", at_s), event)  # provider and activator may both tell of one
-    for (place, kind, service), of in sorted(seen.items()):
-        at = _at(measured, steps[place - 1]) if place else "in the warm-up"
-        times = f" {len(of)} times" if len(of) > 1 else ""
-        why = next(filter(None, map(_why, of.values())), "")
-        found.add(f"{at}: {service} {FAILURES[kind]}{times}{why}", not place or steps[place - 1].rate_per_s <= judged)
-
-
-def _why(event: Event) -> str:
-    code, error = event.values.get("exit"), event.values.get("error")
-    return f" (exit code {code})" if code is not None else f" ({error})" if error else ""
-
-
 # ---- the primary metric, and the answers' content --------------------------------------------------------------------
 
 
-def _primary(measured: Measured, plan: Plan, found: _Findings) -> None:
-    rate = plan.primary_rate_per_s if measured.cell.load.search else _judged_rate(measured, plan)
+def _primary(measured: Measured, plan: Plan, found: Findings) -> None:
+    rate = plan.primary_rate_per_s if measured.cell.load.search else judged_rate(measured, plan)
     step = measured.step_at(rate)
     if step is None:
         found.reasons.append(f"no window at the primary rate of {rate:g}/s")
@@ -229,11 +185,11 @@ def _primary(measured: Measured, plan: Plan, found: _Findings) -> None:
             found.warnings.append(f"the driver's lag p99 of {lag:.1f} ms is {lag / p99:.0%} of the measured p99; limit {LAG_SHARE:.0%}")
 
 
-def _answers(measured: Measured, plan: Plan, found: _Findings) -> None:
+def _answers(measured: Measured, plan: Plan, found: Findings) -> None:
     """INVALID where the share of wrong answers is above the limit beyond chance (its 95 % interval lies above), a warning where it may be
     chance: the limit is the model's own error, of which a short window sees a small sample."""
     limit = measured.cell.wrong_rate_limit
-    steps = measured.up_to(_judged_rate(measured, plan))
+    steps = measured.up_to(judged_rate(measured, plan))
     checked: Counter[str] = sum((Counter(s.checked) for s in steps), Counter())
     wrong: Counter[str] = sum((Counter(s.wrong) for s in steps), Counter())
     for operation in sorted(wrong):

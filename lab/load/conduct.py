@@ -30,10 +30,14 @@ class Driver(Protocol):
 
 
 def conduct(
-    drivers: Sequence[Driver], on_progress: Callable[[Progress], None], deadline: float
+    drivers: Sequence[Driver],
+    on_progress: Callable[[Progress], None],
+    deadline: float,
+    on_begin: Callable[[float], None] = lambda _: None,
 ) -> tuple[tuple[DriverRecord, ...], tuple[ClockOffset, ...]]:
-    """One record and one clock for each. Raises what went wrong in the first that failed; the caller ends them all, whatever happens."""
-    conducted = _Conducted(drivers, on_progress)
+    """One record and one clock for each. Raises what went wrong in the first that failed; the caller ends them all, whatever happens.
+    `on_begin` gets the moment of this machine's time.monotonic at which the windows begin, as soon as it is known."""
+    conducted = _Conducted(drivers, on_progress, on_begin)
     while len(conducted.records) < len(drivers):
         for index, driver in enumerate(drivers):
             if index in conducted.records:
@@ -50,9 +54,9 @@ def conduct(
 
 
 class _Conducted:
-    def __init__(self, drivers: Sequence[Driver], on_progress: Callable[[Progress], None]) -> None:
+    def __init__(self, drivers: Sequence[Driver], on_progress: Callable[[Progress], None], on_begin: Callable[[float], None]) -> None:
         self.records: dict[int, DriverRecord] = {}
-        self._drivers, self._on_progress = drivers, on_progress
+        self._drivers, self._on_progress, self._on_begin = drivers, on_progress, on_begin
         self._ready: set[int] = set()
         self._begun = len(drivers) == 1  # that one begins by itself
         self._latest: dict[int, Progress] = {}
@@ -69,6 +73,8 @@ class _Conducted:
             self.records[index] = line.record
         elif line.ready:
             self._ready.add(index)
+        elif line.begins_s is not None and index == 0:  # all begin at the same moment
+            self._on_begin(line.begins_s + clocks.offset(self._before[0]).offset_s)
 
     def begin(self) -> None:
         """Once, when all are ready. Their clocks were compared when they were started; the moment is soon enough that no drift matters."""

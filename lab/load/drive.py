@@ -33,11 +33,13 @@ def drive(
     on_progress: Callable[[Progress], None] = lambda _: None,
     *,
     log: Path,
+    on_begin: Callable[[float], None] = lambda _: None,
     record: spawn.Record | None = None,
     deadline_s: float | None = None,
     drivers: int = 1,
 ) -> DriverRecord:
     """`log` gets what the process prints; the job stands beside it. `deadline_s` is for all of it, `longest_s` if not given.
+    `on_begin`: as conduct has it.
 
     Raises what went wrong in the process; MachineError with its last lines when it died or hung. Whatever ends it, ctrl-C and kill -9
     included, samples so far are in `job.stream` and no process is left. Of several drivers each has a stream of its own
@@ -51,7 +53,7 @@ def drive(
             driver = DriverProcess(mine, part(log, index), record)
             stack.callback(driver.end)
             started.append(driver)
-        records, offsets = conduct(started, on_progress, deadline)
+        records, offsets = conduct(started, on_progress, deadline, on_begin)
     return records[0] if drivers == 1 else merge.merge(records, offsets, parts, Path(job.stream))
 
 

@@ -134,9 +134,11 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """What goes through the pipe: exactly one of these. `ready`: this one of several drivers could begin its windows."""
+    """What goes through the pipe: exactly one of these. `ready`: this one of several drivers could begin its windows. `begins_s`: at this
+    moment of the driver's time.monotonic, which is near, they begin."""
 
     progress: Progress | None = None
     ready: bool = False
+    begins_s: float | None = None
     record: DriverRecord | None = None
     failure: Failure | None = None

@@ -93,6 +93,7 @@ class Session:
                 self._fill()
             verdict, warm_s = self._warm_up(warm)
             begin_s = self.start.moment()
+            self.say(Line(begins_s=begin_s))
             self.clock.until(begin_s - LEAD_S)
             watch = Watch()
             windows = self._measure(measured, watch, begin_s)

@@ -41,6 +41,7 @@ def drive_inside(
     on_progress: Callable[[Progress], None] = lambda _: None,
     *,
     log: Path,
+    on_begin: Callable[[float], None] = lambda _: None,
     deadline_s: float | None = None,
     drivers: int = 1,
 ) -> DriverRecord:
@@ -57,7 +58,7 @@ def drive_inside(
             for driver in far:
                 driver.start()
             began_s, used_s = time.monotonic(), time.process_time()
-            records, offsets = conduct(far, on_progress, deadline)
+            records, offsets = conduct(far, on_progress, deadline, on_begin)
             here_share = (time.process_time() - used_s) / (time.monotonic() - began_s)
     together = merge.merge(records, offsets, parts, Path(job.stream))
     return _with_us(together, here_share) if all(o.error_s == 0 for o in offsets) else together

@@ -2,7 +2,7 @@
 
 from lab.model.machine import Environment, MachineState
 from lab.model.measure import ClockOffset, Event, Probe, Sample, Stat, Usage
-from lab.model.plan import Budget, Cell, Load, Plan, Search, Trace
+from lab.model.plan import Budget, Cell, Load, Plan, Search, TimedFault, Trace
 from lab.model.topology import Batching, Edge, Service, Topology
 from lab.model.workload import Message, Operation, Request, Response, Shape, Stage
 
@@ -28,6 +28,7 @@ __all__ = [
     "Shape",
     "Stage",
     "Stat",
+    "TimedFault",
     "Topology",
     "Trace",
     "Usage",

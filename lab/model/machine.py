@@ -24,7 +24,8 @@ class Environment:
     """`machine` is hashed into `identity`; `subject` (git commit, dirty, scenario digest, seed, code_ref) and `states` are recorded only.
 
     `machine_class` names the class in words ("2 virtual cores"); `claims` lists what may be claimed on it, by metric name:
-    cpu | bytes | cost | cold | p50 | tail | knee | scaling."""
+    cpu | bytes | cost | cold | p50 | tail | knee | scaling. `shared_cpus`: those of the driver that share a physical core with the
+    architecture's."""
 
     identity: str
     machine: Mapping[str, Value]
@@ -36,4 +37,5 @@ class Environment:
     finished_at: str = ""
     duration_s: float = 0.0
     states: tuple[MachineState, ...] = ()
+    shared_cpus: tuple[int, ...] = ()
     schema_version: int = 1

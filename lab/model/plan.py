@@ -115,6 +115,33 @@ class Load:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TimedFault:
+    """What breaks on purpose, `at_s` after the begin of the windows and, with `every_s`, again and again until they end. `pause`: an
+    instance of `service` stands still for `for_s`; `kill`: it ends without a warning; `neighbour`: another program keeps the CPUs of the
+    architecture busy for `for_s`."""
+
+    fault: Literal["pause", "kill", "neighbour"]
+    at_s: float
+    service: str = ""
+    every_s: float = 0.0
+    for_s: float = 0.0
+
+    def __str__(self) -> str:
+        """What a person reads: pause of app for 1 s, 4.5 s into the windows and every 10 s."""
+        lasts = f" for {self.for_s:g} s" if self.for_s else ""
+        again = f" and every {self.every_s:g} s" if self.every_s else ""
+        return f"{self.fault}{f' of {self.service}' if self.service else ''}{lasts}, {self.at_s:g} s into the windows{again}"
+
+    def moments(self, windows_s: float) -> tuple[float, ...]:
+        """When it begins, in windows that last so long together; only those that also end in them."""
+        last_s = windows_s - self.for_s + 1e-9
+        if self.at_s > last_s:
+            return ()
+        again = int((last_s - self.at_s) / self.every_s) if self.every_s else 0
+        return tuple(self.at_s + i * self.every_s for i in range(again + 1))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
     """One deployment of one subject under one load. `id` is its folder. `block` numbers the interleaved round it belongs to, `order` the
     subjects as the scenario lists them.
@@ -140,6 +167,12 @@ class Cell:
     driver: Place = "outside"
     drivers: int = 1
     order: int = 0
+    faults: tuple[TimedFault, ...] = ()
+
+    @property
+    def windows_s(self) -> float:
+        """Of all windows together."""
+        return len(self.load.rates_per_s) * self.load.window_s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

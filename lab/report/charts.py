@@ -226,7 +226,7 @@ def _floor(axes: Axes, summary: Summary) -> None:
 
 
 def timeline(group: Group, look: Look, name: str) -> str:
-    """Rate (offered dotted, completed solid), median latency and instances over one cell; crosses are errors, ticks are events."""
+    """Rate (offered dotted, completed solid), median latency and instances over one cell; crosses: errors; ticks: events; bands: faults."""
     points = group.timeline
     xs = [p.at_s for p in points]
     with svg.canvas(NARROW, 330) as figure:
@@ -252,17 +252,33 @@ def timeline(group: Group, look: Look, name: str) -> str:
             style.name(axes, "", title)
             if axes is not instances:
                 axes.tick_params(labelbottom=False)
+        _faults((rate, latency, instances), group)
         _events(instances, group)
         style.name(instances, "seconds in the cell", "")
         errors = sum(p.errors for p in points)
         return svg.text(figure, name, f"Timeline of {group.name}", f"{len(points)} seconds, {errors} errors, {len(group.events)} events.")
 
 
+def _faults(all_axes: Sequence[Axes], group: Group) -> None:
+    """A band from begin to end of each; a kill, which ends at once, is a line."""
+    begun: dict[tuple[object, object], float] = {}
+    for event in group.events:
+        at, who = event.get("at_s"), (event.get("fault"), event.get("service"))
+        if event.get("kind") != "fault" or not isinstance(at, (int, float)):
+            continue
+        if event.get("phase") == "begin":
+            begun[who] = at
+        elif event.get("phase") == "end" and who in begun:
+            for axes in all_axes:
+                axes.axvspan(begun[who], at, color=colour("soft"), alpha=0.3, linewidth=1)
+            del begun[who]
+
+
 def _events(axes: Axes, group: Group) -> None:
-    """Those within the time shown; processes start before the driver does."""
+    """Those within the time shown; processes start before the driver does. Faults have bands."""
     top = axes.get_ylim()[1]
     first, last = axes.get_xlim()
     for event in group.events:
         at = event.get("at_s")
-        if isinstance(at, (int, float)) and first <= at <= last:
+        if isinstance(at, (int, float)) and first <= at <= last and event.get("kind") != "fault":
             axes.plot([at], [top], "v", color=colour("ink"), markersize=6, clip_on=False)

@@ -316,7 +316,7 @@ def counts(summary: Summary) -> Table:
         numbers = [
             given(None if c.why_missing else v, "", c.why_missing, at) for v in (c.hops, c.store_writes, c.store_reads, c.database_trips)
         ]
-        moved = [given(v, "B", source=at) for v in (c.bytes_in, c.bytes_out)]
+        moved = [given(v if usable(g) else None, "B", INVALID, at) for v in (c.bytes_in, c.bytes_out)]
         why = c.why_missing or "there is none in one request"
         local = [given(v, "ms", why, at) for v in (c.hop_ms, c.store_ms, c.database_ms)]
         rows.append(Row(cells=(words(g.name, at), *numbers, *moved, *local), series=g.name))

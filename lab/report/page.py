@@ -157,7 +157,9 @@ def timelines(summary: Summary, looks: Mapping[str, Look]) -> Iterator[Picture]:
 def _event_words(group: Group) -> str:
     counts: dict[str, int] = {}
     for event in group.events:
-        kind = str(event.get("kind", "event")).replace("_", " ")
+        if event.get("kind") == "fault" and event.get("phase") != "begin":
+            continue  # one fault, however many events tell of it
+        kind = str(event.get("fault") or event.get("kind", "event")).replace("_", " ")
         counts[kind] = counts.get(kind, 0) + 1
     errors = sum(p.errors for p in group.timeline)
     said = [f"{n} × {kind}" for kind, n in counts.items()] + ([f"{errors} errors"] if errors else [])
@@ -236,6 +238,7 @@ def facts(summary: Summary, costs: Costs | None) -> tuple[tuple[str, str], ...]:
     made += [("Isolation", isolation), ("Deployments", deployments(summary)), ("Floor", floor(summary))]
     made += [("Load", " ".join(f"{words.rstrip('.')}." for words in load.said(summary)))]
     made += [("Driver", driver(summary.driving))] if summary.driving else []
+    made += [("Faults", " ".join(summary.faults))] if summary.faults else []
     made += [("Scaled by", " ".join(scalers(summary)) or "Nothing: every service had a fixed number of instances.")]
     if costs is None:
         return (*made, ("Prices", "No price list was applied."))

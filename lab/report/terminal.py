@@ -161,6 +161,7 @@ def _limits(summary: Summary, comparison: Comparison | None) -> Iterator[tuple[s
     yield "floor", Text(page.floor(summary) + " CPU/req is architecture + platform.")
     if summary.driving:
         yield "driver", Text(page.driver(summary.driving))
+    yield from (("" if n else "faults", Text(words)) for n, words in enumerate(summary.faults))
     for cell in (c for c in summary.cells if not c.valid):
         yield "INVALID", Text(f"{cell.cell}: {'; '.join(cell.reasons)}", style="red")
     if not summary.verdicts:

@@ -7,6 +7,8 @@ from lab.contracts import Capabilities
 from lab.plan import compile
 from lab.settings import Settings
 
+CAPABLE = Capabilities(isolation="none", enforcement="none", scaler="any", faults=("kill", "pause"), system_cpus=(0,))
+
 each_scenario = pytest.mark.parametrize("name", registry.names("scenarios"))
 
 
@@ -20,7 +22,7 @@ def test_what_it_serves_can_be_planned(name: str) -> None:
     loaded = scenario.load(name)
     if isinstance(loaded.body, scenario.Train):
         return
-    plan = compile(loaded, Settings(), Capabilities(isolation="none", enforcement="none", scaler="any"))
+    plan = compile(loaded, Settings(), CAPABLE)
     subjects = [c for c in plan.cells if c.role == "subject"]
     assert len(subjects) == loaded.body.deployments * len(loaded.body.architectures) * len(loaded.body.model_size)
     assert all(c.expected_s > 0 for c in plan.cells)

@@ -15,7 +15,7 @@ from scipy import stats
 
 from lab import environment, rundir
 from lab.load import record
-from lab.model import Budget, Cell, Edge, Environment, Event, Load, MachineState, Plan, Service, Topology, Usage
+from lab.model import Budget, Cell, Edge, Environment, Event, Load, MachineState, Plan, Service, TimedFault, Topology, Usage
 from lab.rundir import CellStatus, RunDir, Status
 
 ORIGIN_S = 1000.0  # time.monotonic when the driver's clock read 0
@@ -76,6 +76,7 @@ class Recipe:
     slo_ms: float = 250.0
     primary_rate_per_s: float | None = None
     wrong_rate_limit: float = 0.0
+    faults: tuple[TimedFault, ...] = ()
 
 
 def build(root: Path, recipe: Recipe = Recipe()) -> RunDir:
@@ -150,6 +151,7 @@ def _cell(recipe: Recipe, role: str, architecture: str, block: int, id: str) -> 
         headline=("classify",),
         wrong_rate_limit=recipe.wrong_rate_limit,
         expected_s=1.0,
+        faults=recipe.faults if role == "subject" else (),
     )
 
 

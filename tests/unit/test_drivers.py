@@ -199,3 +199,11 @@ def test_no_request_at_all_can_be_merged(tmp_path: Path) -> None:
     parts = [part(tmp_path / name, 1.0) for name in ("a", "b")]
     same = ClockOffset(offset_s=0.0, error_s=0.0)
     assert merge.merge([RECORD, RECORD], [same, same], parts, parts[0]).lag_p99_ms == 0.0
+
+
+def test_when_the_windows_begin_is_told_on_this_machines_clock() -> None:
+    told: list[float] = []
+    here_s = time.monotonic() + 5
+    far = Scripted([Line(begins_s=here_s + 500.0)], [Line(record=RECORD)], ahead_s=500.0)
+    conduct([far], lambda _: None, time.monotonic() + 10, told.append)
+    assert told == [pytest.approx(here_s, abs=1e-3)]

@@ -55,3 +55,23 @@ def test_a_dirty_checkout_is_told_from_a_clean_one_and_from_none(tmp_path: Path)
     assert environment.subject(tmp_path, "", 1)["dirty"] == "no"
     (tmp_path / "kept").write_text("2")
     assert environment.subject(tmp_path, "", 1)["dirty"] == "yes"
+
+
+def siblings(folder: Path, *groups: str) -> Path:
+    for number, text in enumerate(groups):
+        (folder / f"cpu{number}" / "topology").mkdir(parents=True)
+        (folder / f"cpu{number}" / "topology" / "thread_siblings_list").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("driver", "system", "shared"),
+    [((0,), (1,), (0,)), ((0, 2), (1,), (0,)), ((2, 3), (0, 1), ()), ((0, 1), (0, 1), (0, 1)), ((0,), (), ()), ((), (), ())],
+)
+def test_threads_of_one_core_are_shared(tmp_path: Path, driver: tuple[int, ...], system: tuple[int, ...], shared: tuple[int, ...]) -> None:
+    assert environment.shared_cpus(driver, system, siblings(tmp_path, "0-1", "0-1", "2-3", "2-3")) == shared
+
+
+def test_no_claim_on_tails_where_the_driver_shares_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "physical_cores", lambda: {n: frozenset({n}) for n in range(8)})
+    assert "tail" in environment.claims("pinned") and "tail" not in environment.claims("pinned", (0,))

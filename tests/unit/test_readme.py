@@ -42,7 +42,9 @@ def test_lab_commands_parse(command: str) -> None:
 @pytest.mark.parametrize(("name", "minutes"), re.findall(r"^\| `([\w-]+)` \|[^|]*\| (?:under )?(\w+) minutes? \|", README, re.MULTILINE))
 def test_scenarios_keep_the_promised_minutes(name: str, minutes: str) -> None:
     limit_s = 60 * (1 if minutes == "a" else int(minutes))
-    found = plan.compile(scenario.load(name), Settings(), Capabilities(isolation="pinned", enforcement="affinity", scaler="any"))
+    found = plan.compile(
+        scenario.load(name), Settings(), Capabilities(isolation="pinned", enforcement="affinity", scaler="any", faults=("kill", "pause"))
+    )
     assert found.expected_s <= limit_s
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -12,7 +14,7 @@ from lab.analysis.results import CellVerdict, Summary
 from lab.analysis.summarize import summarize
 from lab.analysis.validity import claim, primary_quantile
 from lab.errors import InputError
-from lab.model import Event, MachineState
+from lab.model import Environment, Event, MachineState, Plan
 from lab.rundir import RunDir
 from tests.unit.runs import ORIGIN_S, Behaviour, Broken, Recipe, build
 
@@ -215,3 +217,36 @@ def test_a_window_that_the_plan_does_not_have_is_refused(tmp_path: Path) -> None
 def test_metrics_by_name() -> None:
     assert [primary_quantile(m) for m in ("p50_ms", "p95_ms", "p99.9_ms", "cpu_ms")] == [0.5, 0.95, pytest.approx(0.999), None]
     assert [claim(m) for m in ("p50_ms", "p95_ms", "cpu_ms")] == ["p50", "tail", "cpu"]
+
+
+def test_a_driver_on_the_architectures_physical_core_is_a_warning(tmp_path: Path) -> None:
+    run = build(tmp_path)
+    about = run.read(run.environment, Environment)
+    rundir.write(run.environment, rundir.encode(replace(about, shared_cpus=(0, 2))))
+    summary = summarize(run)
+    assert verdict(summary).valid
+    assert verdict(summary).warnings == ("the driver's CPU 0, 2 shares a physical core with the architecture: no claim on tails",)
+    assert verdict(summary, "00-floor_path").warnings == ()
+
+
+@pytest.mark.parametrize(("learned", "source", "valid"), [(0.02, "learned on this machine", False), (0.02, "assumed", True),
+                                                          (0.2, "learned on this machine", True)])  # fmt: skip
+def test_deployments_that_differ_far_more_than_this_machines_do(tmp_path: Path, learned: float, source: str, valid: bool) -> None:
+    """Seven each: beta, which is as quiet as ever, stays VALID."""
+    noisy = {"alpha": Behaviour(spread=0.4), "beta": Behaviour(spread=0.02)}
+    run = build(tmp_path, Recipe(architectures=noisy, deployments=7, floor=False))
+    plan = run.read(run.plan, Plan)
+    rundir.write(run.plan, rundir.encode(replace(plan, spread=learned, spread_source=source)))
+    summary = summarize(run)
+    assert {v.group: v.valid for v in summary.cells} == {"alpha": valid, "beta": True}
+    alpha = next(g for g in summary.groups if g.name == "alpha")
+    assert (alpha.primary.value is not None) == valid and (alpha.valid_deployments == 7) == valid
+    if not valid:
+        (reason,) = verdict(summary, "01-alpha-S").reasons
+        assert re.fullmatch(r"the 7 deployments differ by \d+\.\d% \(A/A spread\); this machine's is 2\.0%, limit 9\.\d%", reason)
+
+
+def test_three_deployments_are_too_few_to_call_a_machine_noisy(tmp_path: Path) -> None:
+    run = build(tmp_path, Recipe(architectures={"alpha": Behaviour(spread=0.4)}, floor=False))
+    rundir.write(run.plan, rundir.encode(replace(run.read(run.plan, Plan), spread=0.02, spread_source="learned on this machine")))
+    assert all(v.valid for v in summarize(run).cells)

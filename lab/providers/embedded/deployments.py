@@ -256,8 +256,8 @@ class Deployed:
                 bytes_written=total.bytes_written,
             )
 
-    def _tell(self, kind: str, service: str, values: Mapping[str, str | int | float | None]) -> None:
-        event = Event(at_s=time.monotonic(), clock="monotonic", kind=kind, service=service, values=values)
+    def _tell(self, kind: str, service: str, values: Mapping[str, str | int | float | None], at_s: float | None = None) -> None:
+        event = Event(at_s=time.monotonic() if at_s is None else at_s, clock="monotonic", kind=kind, service=service, values=values)
         append(self._folder / "events.jsonl", msgspec.json.encode(event) + b"\n")
 
 
