@@ -2,7 +2,7 @@
 
 from lab.model.machine import Environment, MachineState
 from lab.model.measure import ClockOffset, Event, Sample, Stat, Usage
-from lab.model.plan import Budget, Cell, Ladder, Plan
+from lab.model.plan import Budget, Cell, CodeRef, GatePlan, Ladder, Plan, ServicePlan, Threshold
 from lab.model.topology import Batching, Edge, Service, Topology
 from lab.model.workload import Message, Operation, Request, Response, Shape, Stage
 
@@ -11,9 +11,11 @@ __all__ = [
     "Budget",
     "Cell",
     "ClockOffset",
+    "CodeRef",
     "Edge",
     "Environment",
     "Event",
+    "GatePlan",
     "Ladder",
     "MachineState",
     "Message",
@@ -23,9 +25,11 @@ __all__ = [
     "Response",
     "Sample",
     "Service",
+    "ServicePlan",
     "Shape",
     "Stage",
     "Stat",
+    "Threshold",
     "Topology",
     "Usage",
 ]
