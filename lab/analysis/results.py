@@ -161,6 +161,7 @@ class Group:
     correct_share: float | None = None
     options: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
     blocks: tuple[int, ...] = ()
+    code_ref: Literal["", "base", "head"] = ""
     primary_per_deployment: tuple[float, ...] = ()
 
 
