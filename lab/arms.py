@@ -12,6 +12,7 @@ from lab import judging, ownership, refs, registry, shell, spawn
 from lab.contracts import Provider
 from lab.errors import InputError
 from lab.model import Cell, Plan, ServicePlan
+from lab.power import GATE_DEPLOYMENTS, too_few
 from lab.progress import Progress
 from lab.rundir import CellStatus, RunDir
 from lab.settings import Settings
@@ -35,6 +36,8 @@ def standing(plan: Plan, made: RunDir, provider: Provider, settings: Settings, s
     if not plan.refs and plan.service is None:
         yield
         return
+    if plan.refs and plan.gate and plan.gate.least < GATE_DEPLOYMENTS:
+        shown.phase(f"WARNING: {too_few(plan.gate.least)}")
     try:
         folders = _folders(plan, settings, shown)
         if plan.service is not None:

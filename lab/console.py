@@ -17,7 +17,7 @@ from rich.table import Table
 from lab import registry
 from lab.contracts import Endpoint
 from lab.model import Cell, Plan, Usage
-from lab.power import tellable
+from lab.power import GATE_DEPLOYMENTS, tellable, too_few
 from lab.progress import clock
 from lab.registry import Kind
 
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from lab.rework import Finished
     from lab.rundir import RunDir
     from lab.settings import Settings
-
-
-FEWEST = 10  # deployments of each side, for a gate that may block a merge
 
 
 def _out() -> Console:
@@ -187,12 +184,12 @@ def _gate(found: Plan) -> Iterator[str]:
     looks = ", ".join(map(str, gate.looks))
     yield f"stops       at {gate.looks[0]} deployments of each side at the earliest, at {gate.most} at the latest; looks at {looks}"
     yield "            at a look it stops when every threshold is decided; what is open at the last one is INCONCLUSIVE, never a pass"
-    if gate.least < FEWEST:
-        yield f"WARNING     gate.least is {gate.least}: fewer than {FEWEST} deployments of each side let chance decide; for trials only"
+    if gate.least < GATE_DEPLOYMENTS:
+        yield f"WARNING     {too_few(gate.least)}"
 
 
 def finished(found: Finished, *, as_json: bool, quiet: bool) -> int:
-    """Prints the table and the path; the exit code is 4 when no cell is valid."""
+    """Prints the table and the path; the exit code is 4 when no cell is valid, or none of one side of a gate."""
     from lab.report import terminal
 
     summary, comparison = found.summary, found.comparison
@@ -204,7 +201,8 @@ def finished(found: Finished, *, as_json: bool, quiet: bool) -> int:
         _out().print(f"        {found.run.markdown}")
         if found.took_s is not None and not quiet:
             _out().print(f"took    {clock(found.took_s)}")
-    return 0 if any(c.valid for c in summary.cells) else 4
+    sides = [g for g in summary.groups if g.code_ref]
+    return 0 if any(c.valid for c in summary.cells) and all(g.valid_deployments for g in sides) else 4
 
 
 def comparison(run: RunDir, *, as_json: bool) -> None:

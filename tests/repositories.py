@@ -57,7 +57,7 @@ kind: serve
 about: my service, against the commit that it is merged into
 workload: double
 service:
-  build: {build}
+  build: '{build}'
   start: "{python} server.py"
   ready: /health
   timeout_s: 20
@@ -85,7 +85,7 @@ def commit(folder: Path, **files: str) -> str:
     return git(folder, "rev-parse", "HEAD")
 
 
-def made(folder: Path, *, base_ms: float = 1.0, head_ms: float = 4.0, build: str = "true", scenario: str = SCENARIO) -> Path:
+def made(folder: Path, *, base_ms: float = 1.0, head_ms: float = 4.0, build: str = "test -f busy.py", scenario: str = SCENARIO) -> Path:
     """The repository's folder: two commits of which the second one's service is busy for `head_ms`."""
     for name in ("workloads", "scenarios"):
         (folder / name).mkdir(parents=True)
