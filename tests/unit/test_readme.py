@@ -67,7 +67,7 @@ def test_every_command_has_help_that_teaches() -> None:
 
 
 def test_the_example_of_a_gate_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"^    # ((?:scenarios|workloads)/\S+)\n((?:    .*\n|\n)+)", README, re.MULTILINE)
+    blocks = re.findall(r"^    # ((?:scenarios|workloads)/\S+)\n((?:(?!    # workloads/)(?:    .*\n|\n))+)", README, re.MULTILINE)
     assert [name for name, _ in blocks] == ["scenarios/gate.yaml", "workloads/shop.py"]
     for name, text in blocks:
         (tmp_path / name).parent.mkdir()
