@@ -9,6 +9,7 @@ import numpy as np
 
 from lab.analysis import services, steps, timeline, waterfall
 from lab.analysis.cost import comparable
+from lab.analysis.deployed import deployed
 from lab.analysis.measured import Measured, Step, measure
 from lab.analysis.results import Driving, Group, StepFigures, Summary
 from lab.analysis.stats import mean_stat, percentile_name, pooled_spread, quantile, quantile_stat
@@ -78,7 +79,8 @@ def spread(summary: Summary) -> float | None:
 
 
 def group_names(cells: Sequence[Cell]) -> Mapping[str, str]:
-    """Cell id -> group: the architecture, with variant, size and provider where they differ in the run; floors are named by their role."""
+    """Cell id -> group: the architecture, with variant, size and provider where they differ in the run, and the side of
+    a gate; floors are named by their role."""
     subjects = [c for c in cells if c.role == "subject"]
     sizes, providers = {c.model_size for c in subjects}, {c.provider for c in subjects}
 
@@ -86,7 +88,7 @@ def group_names(cells: Sequence[Cell]) -> Mapping[str, str]:
         if cell.role != "subject":
             return cell.role
         parts = (cell.architecture, cell.variant, cell.model_size if len(sizes) > 1 else "", cell.provider if len(providers) > 1 else "")
-        return "-".join(filter(None, parts))
+        return "-".join(filter(None, parts)) + (f" @{cell.code_ref}" if cell.code_ref else "")
 
     return {c.id: name(c) for c in cells}
 
@@ -94,7 +96,9 @@ def group_names(cells: Sequence[Cell]) -> Mapping[str, str]:
 def _subjects(plan: Plan, names: Mapping[str, str]) -> tuple[str, ...]:
     """In the scenario's order: the cells' own is shuffled. Those of a plan without it by architecture, variant and size."""
     found = {
-        names[c.id]: (c.order, c.architecture, c.variant, "SML".index(c.model_size), c.provider) for c in plan.cells if c.role == "subject"
+        names[c.id]: (c.order, c.architecture, c.variant, "SML".index(c.model_size), c.provider, c.code_ref)
+        for c in plan.cells
+        if c.role == "subject"
     }
     return tuple(sorted(found, key=found.__getitem__))
 
@@ -130,6 +134,7 @@ def _group(name: str, plan: Plan, machine: Environment, measured: Sequence[Measu
         correct_share=_correct_share([step for _, step in at_primary]),
         blocks=tuple(m.cell.block for m in mine),
         primary_per_deployment=_per_deployment([step for _, step in at_primary], plan),
+        deployed=deployed(at_primary),
     )
 
 
@@ -159,6 +164,7 @@ def _empty(name: str, cells: Sequence[Measured]) -> Group:
         services=(),
         timeline=(),
         options=cell.options,
+        code_ref=cell.code_ref,
     )
 
 
