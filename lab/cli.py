@@ -139,27 +139,35 @@ def list_(call: Invocation, kind: str | None) -> None:
 
 @lab.command()
 @click.argument("scenario")
+@click.option("--base", metavar="REF", help="Plan a gate: REF and the commit that is checked out, interleaved.")
+@click.option("--allow-dirty", is_flag=True, help="With --base: head is a snapshot of the changed tree.")
 @click.pass_obj
-def plan(call: Invocation, scenario: str) -> None:
+def plan(call: Invocation, scenario: str, base: str | None, allow_dirty: bool) -> None:
     """Print what SCENARIO would do: cells, budget, isolation, minutes, and the smallest effect it can tell. Starts nothing."""
     from lab import console, execute
 
-    console.plan(execute.plan_of(scenario, call.settings()), as_json=call.json)
+    against = execute.Against(base=base, allow_dirty=allow_dirty) if base is not None else None
+    console.plan(execute.plan_of(scenario, call.settings(), against), as_json=call.json)
 
 
 @lab.command()
 @click.argument("scenario", required=False)
 @click.option("--keep", is_flag=True, help="Leave the Lab standing afterwards.")
 @click.option("--resume", metavar="RUN", help="Go on with a run that was interrupted: its cells that are done are kept.")
+@click.option("--base", metavar="REF", help="Measure REF and the commit that is checked out in one run, interleaved; `lab gate` judges it.")
+@click.option("--allow-dirty", is_flag=True, help="With --base: head is a snapshot of the changed tree.")
 @click.pass_obj
-def run(call: Invocation, scenario: str | None, keep: bool, resume: str | None) -> None:
+def run(call: Invocation, scenario: str | None, keep: bool, resume: str | None, base: str | None, allow_dirty: bool) -> None:
     """Deploy, load, measure, analyze, compare and report SCENARIO (a name, or a file)."""
     if (scenario is None) == (resume is None):
         raise click.UsageError("give a SCENARIO, or --resume RUN")
+    if resume and (base is not None or allow_dirty):
+        raise click.UsageError("--resume goes on with the commits that the run began with; take --base and --allow-dirty out")
     from lab import console, execute
 
     settings = call.settings()
-    found = execute.resume(resume, settings, call.mode, keep) if resume else execute.run(str(scenario), settings, call.mode, keep)
+    against = execute.Against(base=base, allow_dirty=allow_dirty) if base is not None else None
+    found = execute.resume(resume, settings, call.mode, keep) if resume else execute.run(str(scenario), settings, call.mode, keep, against)
     sys.exit(console.finished(found, as_json=call.json, quiet=call.mode == "quiet"))
 
 

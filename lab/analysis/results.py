@@ -175,8 +175,8 @@ class Group:
     correct_share: float | None = None
     options: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
     blocks: tuple[int, ...] = ()
-    primary_per_deployment: tuple[float, ...] = ()
     code_ref: Literal["", "base", "head"] = ""
+    primary_per_deployment: tuple[float, ...] = ()
     deployed: Mapping[str, Deployed] = field(default_factory=dict)
 
 

@@ -16,7 +16,7 @@ from lab.analysis.stats import mean_stat, percentile_name, pooled_spread, quanti
 from lab.analysis.validity import claim, judge, no_claim, primary_quantile
 from lab.errors import InputError
 from lab.model import Cell, Environment, Plan, Stat
-from lab.power import detectable_ratio
+from lab.power import VERDICT_DEPLOYMENTS, detectable_ratio
 from lab.rundir import RunDir
 
 LOW_RATE_POINTS = 500
@@ -29,9 +29,10 @@ FLOOR = {
 }
 
 
-def summarize(run: RunDir) -> Summary:
-    """Reads only the run directory. Raises InputError when a file is missing or of another version."""
-    plan = run.read(run.plan, Plan)
+def summarize(run: RunDir, look: int | None = None) -> Summary:
+    """Reads only the run directory. Raises InputError when a file is missing or of another version. `look`: of the first so many
+    deployments of each side only."""
+    plan = _as_run(run, run.read(run.plan, Plan), look)
     machine = run.read(run.environment, Environment)
     names = group_names(plan.cells)
     measured = [measure(run, cell, names[cell.id]) for cell in plan.cells]
@@ -75,12 +76,26 @@ def spread(summary: Summary) -> float | None:
     return pooled_spread([g.primary_per_deployment for g in summary.groups])
 
 
+def _as_run(run: RunDir, plan: Plan, look: int | None) -> Plan:
+    """Of a gate, what it needed: the cells and deployments until it was decided."""
+    if not plan.refs:
+        return plan
+
+    def needed(cell: Cell) -> bool:
+        status = run.cell(cell.id).status()
+        return (look is None or cell.block < look) and (status is None or status.status != "skipped")
+
+    cells = tuple(filter(needed, plan.cells))
+    deployments = max((c.block + 1 for c in cells if c.role == "subject"), default=0)
+    return replace(plan, cells=cells, deployments=deployments, verdicts=deployments >= VERDICT_DEPLOYMENTS)
+
+
 # ---- groups ----------------------------------------------------------------------------------------------------------
 
 
 def group_names(cells: Sequence[Cell]) -> Mapping[str, str]:
-    """Cell id -> group: the architecture, with variant, size and provider where they differ in the run, and the side of
-    a gate; floors are named by their role."""
+    """Cell id -> group: the architecture, with variant, size and provider where they differ in the run, and the side of a gate; floors are
+    named by their role."""
     subjects = [c for c in cells if c.role == "subject"]
     sizes, providers = {c.model_size for c in subjects}, {c.provider for c in subjects}
 
