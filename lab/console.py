@@ -24,7 +24,10 @@ from lab.registry import Kind
 if TYPE_CHECKING:
     from lab.analysis.results import Comparison
     from lab.analysis.sides import SideBySide
+    from lab.analysis.trend import Row
+    from lab.analysis.verdict import Verdict
     from lab.doctor import Finding
+    from lab.history import Rebuilt
     from lab.rework import Finished
     from lab.rundir import RunDir
     from lab.settings import Settings
@@ -236,6 +239,32 @@ def side_by_side(found: SideBySide, page: Path, *, as_json: bool) -> None:
         return _json(found)
     _out().print(side.terminal(found))
     _out().print(f"report  {page}")
+    return None
+
+
+def verdict(found: Verdict, *, as_json: bool) -> None:
+    from lab.report import verdict as written
+
+    if as_json:
+        return _json(found)
+    _out().print(written.terminal(found))
+    return None
+
+
+def rebuilt(found: Rebuilt) -> None:
+    """On stderr: what --export writes stands alone on stdout."""
+    sys.stderr.write(f"wrote the rows of {len(found.kept)} runs again\n")
+    sys.stderr.writelines(f"left out {name}: {why}\n" for name, why in found.left_out)
+
+
+def history(rows: Sequence[Row], *, as_json: bool) -> None:
+    from lab.analysis import trend
+    from lab.report import trend as written
+
+    found = trend.series(rows)
+    if as_json:
+        return _json(found)
+    _out().print(written.terminal(found))
     return None
 
 

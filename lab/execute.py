@@ -113,7 +113,7 @@ def resume(name: str, settings: Settings, mode: Mode, keep: bool) -> Finished:
 
 
 def _execute(made: RunDir, plan: Plan, settings: Settings, mode: Mode, keep: bool) -> Finished:
-    from lab import rework
+    from lab import history, rework
 
     began = time.monotonic()
     with progress(mode, plan.expected_s) as shown:
@@ -121,6 +121,7 @@ def _execute(made: RunDir, plan: Plan, settings: Settings, mode: Mode, keep: boo
         shown.phase("analysis, prices, cloud rankings, report")
         _close(made, time.monotonic() - began)
         found = rework.rework(made, None, 1.0)
+        history.keep(made, settings)
     return replace(found, took_s=time.monotonic() - began)
 
 

@@ -13,7 +13,8 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellVerdict:
-    """`reasons` are sentences; VALID cells have none. `warnings` do not invalidate."""
+    """`reasons` are sentences; VALID cells have none. `warnings` do not invalidate. `measured` False: its turn never came, or it was cut
+    off."""
 
     cell: str
     group: str
@@ -21,6 +22,19 @@ class CellVerdict:
     valid: bool
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    measured: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deployed:
+    """One metric of each valid deployment at the primary rate, in the order of the group's `blocks`; none where `why_missing` says so.
+    `measured` False: nobody took it, so more deployments will not bring it. `asked`: of a share, out of how many in each deployment."""
+
+    unit: str
+    values: tuple[float, ...] = ()
+    why_missing: str = ""
+    measured: bool = True
+    asked: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +147,7 @@ class Group:
     """All cells of one subject (architecture, variant of options, model size, provider): what gets a row in the table.
 
     `primary_per_deployment`: the primary metric of each valid deployment, in the order of `blocks`; empty where a deployment alone does not
-    support it. `low_rate_latency_ms`: quantiles of the latencies at the lowest rate, evenly spaced."""
+    support it. `low_rate_latency_ms`: quantiles of the latencies at the lowest rate, evenly spaced. `deployed`: by name of metric."""
 
     name: str
     architecture: str
@@ -163,6 +177,7 @@ class Group:
     blocks: tuple[int, ...] = ()
     code_ref: Literal["", "base", "head"] = ""
     primary_per_deployment: tuple[float, ...] = ()
+    deployed: Mapping[str, Deployed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from lab.analysis import services, steps, timeline, waterfall
 from lab.analysis.cost import comparable
+from lab.analysis.deployed import deployed
 from lab.analysis.measured import Measured, Step, measure
 from lab.analysis.results import Driving, Group, StepFigures, Summary
 from lab.analysis.stats import mean_stat, percentile_name, pooled_spread, quantile, quantile_stat
@@ -148,6 +149,7 @@ def _group(name: str, plan: Plan, machine: Environment, measured: Sequence[Measu
         correct_share=_correct_share([step for _, step in at_primary]),
         blocks=tuple(m.cell.block for m in mine),
         primary_per_deployment=_per_deployment([step for _, step in at_primary], plan),
+        deployed=deployed(at_primary),
     )
 
 

@@ -63,6 +63,7 @@ def judge(measured: Measured, plan: Plan, states: Sequence[MachineState] = ()) -
         valid=not found.reasons,
         reasons=tuple(found.reasons),
         warnings=tuple(found.warnings),
+        measured=status.status in ("done", "broken"),
     )
 
 
