@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -101,10 +99,11 @@ def test_kill_9_of_the_run_leaves_nothing_after_clean_and_resume_goes_on(tmp_pat
     with subprocess.Popen(argv, cwd=folder, env=environment(folder), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as running:
         try:
             cells = folder / "reports" / "runs"
-            wait_for(lambda: len(list(cells.glob("*/cells/*/samples.parquet"))) == 1, "the first cell")
-            wait_for(lambda: [p for p in processes(folder / "home") if p.pid != running.pid], "the second cell's service")
+            wait_for(lambda: running.poll() is not None or list(cells.glob("*/cells/*/samples.parquet")), "the first cell")
+            wait_for(lambda: running.poll() is not None or processes(folder / "home"), "the second cell's service")
+            assert running.poll() is None
         finally:
-            os.kill(running.pid, signal.SIGKILL)
+            running.kill()
     assert len(worktrees(folder)) == 2
     told = lab(folder, "clean")
     assert told.returncode == 0 and told.stdout.count("deleted worktree") == 2, told
