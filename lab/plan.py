@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lab import registry, thresholds
+from lab import registry, sides
 from lab.contracts import Capabilities
 from lab.errors import InputError
-from lab.model import Budget, Cell, CodeRef, GatePlan, Ladder, Plan, ServicePlan, Shape, Topology
+from lab.model import Budget, Cell, CodeRef, Ladder, Plan, ServicePlan, Shape, Topology
 from lab.model.plan import Place, Role
 from lab.model.workload import ModelSize
 from lab.power import VERDICT_DEPLOYMENTS, detectable_ratio
@@ -21,7 +21,6 @@ from lab.settings import Settings
 
 LONGEST_ID = 40
 Side = Literal["", "base", "head"]
-GATE_EXAMPLE = "add for example `gate: {thresholds: ['p50_ms vs base < +10 %']}` to the scenario"
 WARMUP_LEAST, WARMUP_USUAL = 24, 40  # requests that the stability test needs, and that nearly always do
 DRIVER_RATE_PER_S = 1000.0  # that one driver process sends without being late
 ASSUMED_SPREAD = 0.10  # log-scale standard deviation between deployments, until this machine's own is learned
@@ -65,7 +64,7 @@ def compile(
     if not isinstance(body, Serve):
         raise InputError(f"{scenario.name} is a scenario of kind {body.kind}", "`lab train` runs kind train")
     _check_sizes(body)
-    _check_sides(scenario.name, body, refs)
+    sides.check(scenario.name, body, refs)
     if capabilities.deploys and not body.architectures:
         raise InputError(
             f"{scenario.name} names no architecture", f"provider {settings.provider} deploys; `lab list architectures` shows which"
@@ -108,28 +107,9 @@ def compile(
         settings=_flat(settings),
         scaler=capabilities.scaler,
         refs=tuple(refs),
-        gate=_gate(body),
+        gate=sides.gate(body),
         service=ServicePlan(**body.service.model_dump()) if body.service else None,
     )
-
-
-def _check_sides(name: str, body: Serve, refs: Sequence[CodeRef]) -> None:
-    if not registry.workload(body.workload).stages and body.architectures:
-        what = f"workload {body.workload} has no stages, and {name} places them in architectures"
-        raise InputError(what, "give `service:` instead of `architectures:`, or a workload with stages and handlers")
-    if refs and body.service is None:
-        what = f"{name} measures architectures; --base compares two commits of a service of your own"
-        raise InputError(what, "give `service:` (start, ready, build) instead of `architectures:`; see README.md")
-    if refs and body.gate is None:
-        raise InputError(f"{name} has no `gate:`, so nothing says when head is worse than base", GATE_EXAMPLE)
-
-
-def _gate(body: Serve) -> GatePlan | None:
-    if body.gate is None:
-        return None
-    least, most = body.gate.least, body.gate.most
-    looks = body.gate.looks or sorted({least, (least + most) // 2, most})
-    return GatePlan(thresholds=tuple(map(thresholds.parse, body.gate.thresholds)), least=least, most=most, looks=tuple(looks))
 
 
 def _primary_rate(body: Serve) -> float:
@@ -221,11 +201,11 @@ class _Cells:
         )
         cells: list[Cell] = []
         for block in range(self.deployments):
-            sides = self.sides[:: -1 if block % 2 else 1] or ("",)
+            order_of_sides = self.sides[:: -1 if block % 2 else 1] or ("",)
             subjects = list(enumerate((s, size) for size in self.body.model_size for s in architectures))
             order.shuffle(subjects)
             for place, (subject, size) in subjects:
-                for side in sides:
+                for side in order_of_sides:
                     name = "-".join(filter(None, (f"{block + 1:02d}", subject.architecture, subject.variant, size, side)))
                     cell = self._cell(name, "subject", subject, size, block)
                     cells.append(dataclasses.replace(cell, order=place, code_ref=side))

@@ -20,7 +20,8 @@ def test_what_it_serves_can_be_planned(name: str) -> None:
     loaded = scenario.load(name)
     if isinstance(loaded.body, scenario.Train):
         return
-    plan = compile(loaded, Settings(), Capabilities(isolation="none", enforcement="none", scaler="any"))
+    deploys = loaded.body.service is None
+    plan = compile(loaded, Settings(), Capabilities(isolation="none", enforcement="none", scaler="any", deploys=deploys))
     subjects = [c for c in plan.cells if c.role == "subject"]
-    assert len(subjects) == loaded.body.deployments * len(loaded.body.architectures) * len(loaded.body.model_size)
+    assert len(subjects) == loaded.body.deployments * max(1, len(loaded.body.architectures)) * len(loaded.body.model_size)
     assert all(c.expected_s > 0 for c in plan.cells)

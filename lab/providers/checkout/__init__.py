@@ -25,6 +25,7 @@ class Provider:
         self._state = settings.state
         self._service: ServicePlan | None = None
         self._folders: Mapping[str, Path] = {}
+        self._cpus: tuple[int, ...] = ()
         self._standing: dict[str, Serving] = {}
         self._past: dict[str, Serving] = {}
 
