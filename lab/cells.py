@@ -153,7 +153,9 @@ class Bench:
 @contextmanager
 def _deployed(provider: Provider, cell: Cell, folder: CellDir, name: str) -> Iterator[Deployment]:
     """Logs and events are kept however it ends; then it is retired."""
-    topology = cell.topology or Topology(architecture=cell.architecture, workload=cell.workload, services=(), routes={}, needs=())
+    told = {"code_ref": cell.code_ref} if cell.code_ref else {}
+    bare = Topology(architecture=cell.architecture, workload=cell.workload, services=(), routes={}, needs=(), options=told)
+    topology = cell.topology or bare
     rundir.write(folder.topology, rundir.encode(topology))
     folder.events.unlink(missing_ok=True)
     deployment = provider.deploy(topology, name, cell.seed)

@@ -139,27 +139,35 @@ def list_(call: Invocation, kind: str | None) -> None:
 
 @lab.command()
 @click.argument("scenario")
+@click.option("--base", metavar="REF", help="Plan a gate: REF and the commit that is checked out, interleaved.")
+@click.option("--allow-dirty", is_flag=True, help="With --base: head is a snapshot of the changed tree.")
 @click.pass_obj
-def plan(call: Invocation, scenario: str) -> None:
+def plan(call: Invocation, scenario: str, base: str | None, allow_dirty: bool) -> None:
     """Print what SCENARIO would do: cells, budget, isolation, minutes, and the smallest effect it can tell. Starts nothing."""
     from lab import console, execute
 
-    console.plan(execute.plan_of(scenario, call.settings()), as_json=call.json)
+    against = execute.Against(base=base, allow_dirty=allow_dirty) if base is not None else None
+    console.plan(execute.plan_of(scenario, call.settings(), against), as_json=call.json)
 
 
 @lab.command()
 @click.argument("scenario", required=False)
 @click.option("--keep", is_flag=True, help="Leave the Lab standing afterwards.")
 @click.option("--resume", metavar="RUN", help="Go on with a run that was interrupted: its cells that are done are kept.")
+@click.option("--base", metavar="REF", help="Measure REF and the commit that is checked out in one run, interleaved; `lab gate` judges it.")
+@click.option("--allow-dirty", is_flag=True, help="With --base: head is a snapshot of the changed tree.")
 @click.pass_obj
-def run(call: Invocation, scenario: str | None, keep: bool, resume: str | None) -> None:
+def run(call: Invocation, scenario: str | None, keep: bool, resume: str | None, base: str | None, allow_dirty: bool) -> None:
     """Deploy, load, measure, analyze, compare and report SCENARIO (a name, or a file)."""
     if (scenario is None) == (resume is None):
         raise click.UsageError("give a SCENARIO, or --resume RUN")
+    if resume and (base is not None or allow_dirty):
+        raise click.UsageError("--resume goes on with the commits that the run began with; take --base and --allow-dirty out")
     from lab import console, execute
 
     settings = call.settings()
-    found = execute.resume(resume, settings, call.mode, keep) if resume else execute.run(str(scenario), settings, call.mode, keep)
+    against = execute.Against(base=base, allow_dirty=allow_dirty) if base is not None else None
+    found = execute.resume(resume, settings, call.mode, keep) if resume else execute.run(str(scenario), settings, call.mode, keep, against)
     sys.exit(console.finished(found, as_json=call.json, quiet=call.mode == "quiet"))
 
 
@@ -170,9 +178,10 @@ def run(call: Invocation, scenario: str | None, keep: bool, resume: str | None) 
 @click.pass_obj
 def analyze(call: Invocation, run: str, prices: str | None, cpu_scale: float) -> None:
     """Work RUN out again from its raw samples: summary, comparison (with other prices) and report."""
-    from lab import console, rework
+    from lab import console, history, rework
 
     found = rework.rework(_run(call, run), prices, cpu_scale)
+    history.keep(found.run, call.settings())
     sys.exit(console.finished(found, as_json=call.json, quiet=call.mode == "quiet"))
 
 
@@ -194,6 +203,34 @@ def compare(call: Invocation, names: tuple[str, ...], force: bool) -> None:
 
 
 @lab.command()
+@click.argument("run", required=False)
+@click.option(
+    "--from", "files", nargs=2, metavar="BASE HEAD", help="Files of pytest-benchmark instead of a run; several of a side: a.json,b.json."
+)
+@click.option("--threshold", "texts", multiple=True, help="With --from: e.g. 'median vs base < +5 %'.  [default: mean vs base < +5 %]")
+@click.option("--out", type=click.Path(), help="With --from: folder for verdict.json, junit.xml and gate.md.")
+@click.pass_obj
+def gate(call: Invocation, run: str | None, files: tuple[str, str] | None, texts: tuple[str, ...], out: str | None) -> None:
+    """Judge RUN by the thresholds in its scenario: exit 0 PASS, 1 FAIL, 4 INCONCLUSIVE, 2 where there is nothing to judge.
+
+    A run of `lab run SCENARIO --base REF` has base and head, interleaved. Writes verdict.json, junit.xml and gate.md into the run.
+    """
+    if (run is None) == (files is None) or (run is not None and (texts or out)):
+        raise click.UsageError(
+            "give a RUN, or --from BASE HEAD; --threshold and --out go with --from (a run's thresholds are its scenario's)"
+        )
+    from lab import console, gating
+
+    if files is not None:
+        base, head = ([Path(p) for p in side.split(",") if p] for side in files)
+        verdict = gating.judge_files(base, head, texts or gating.DEFAULT_THRESHOLDS, Path(out) if out else None)
+    else:
+        verdict = gating.judge_run(_run(call, str(run)))
+    console.verdict(verdict, as_json=call.json)
+    gating.settle(verdict)
+
+
+@lab.command()
 @click.argument("run")
 @click.pass_obj
 def report(call: Invocation, run: str) -> None:
@@ -211,6 +248,25 @@ def runs(call: Invocation) -> None:
     from lab import console
 
     console.runs(Path(call.settings().runs), as_json=call.json)
+
+
+@lab.command()
+@click.argument("scenario", required=False)
+@click.option("--metric", help="Only this one: p50_ms, cpu_ms, achieved_per_s ...; `all` shows every one.  [default: p50_ms]")
+@click.option("--export", "form", type=click.Choice(["csv", "json"]), help="Every row as kept, on stdout.")
+@click.option("--rebuild", is_flag=True, help="First write the rows of every run directory again.")
+@click.pass_obj
+def history(call: Invocation, scenario: str | None, metric: str | None, form: str | None, rebuild: bool) -> None:
+    """Show how the figures of SCENARIO went from run to run, and where they changed. Machines are never mixed."""
+    from lab import console, history
+
+    settings = call.settings()
+    if rebuild:
+        console.rebuilt(history.rebuild(settings))
+    rows = history.rows(settings, scenario, None if metric == "all" else metric or (None if form else "p50_ms"))
+    if form:
+        return click.echo(history.csv(rows) if form == "csv" else history.as_json(rows), nl=False)
+    return console.history(rows, as_json=call.json)
 
 
 @lab.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -16,15 +16,18 @@ from rich.table import Table
 
 from lab import registry
 from lab.contracts import Endpoint
-from lab.model import Plan, Usage
-from lab.power import tellable
+from lab.model import Cell, Plan, Usage
+from lab.power import GATE_DEPLOYMENTS, tellable, too_few
 from lab.progress import clock
 from lab.registry import Kind
 
 if TYPE_CHECKING:
     from lab.analysis.results import Comparison
     from lab.analysis.sides import SideBySide
+    from lab.analysis.trend import Row
+    from lab.analysis.verdict import Verdict
     from lab.doctor import Finding
+    from lab.history import Rebuilt
     from lab.rework import Finished
     from lab.rundir import RunDir
     from lab.settings import Settings
@@ -129,12 +132,15 @@ def plan(found: Plan, *, as_json: bool) -> None:
         return _json(found)
     out = _out()
     table = _table("cell", "architecture", "workload", "load", "about", numbers=["about"])
-    for cell in found.cells:
+    for cell in found.cells if not found.refs else _first(found):
         cold = f", {cell.load.cold_requests} cold" if cell.load.cold_requests else ""
-        what = f"{cell.architecture} {cell.variant}".strip() + ("" if cell.role == "subject" else f" ({cell.role.replace('_', ' ')})")
+        role = "" if cell.role == "subject" else f"({cell.role.replace('_', ' ')})"
+        what = " ".join(filter(None, (cell.architecture, cell.variant, cell.code_ref and f"@{cell.code_ref}", role)))
         planned = f"{load.planned(cell.load)}{cold}"
         table.add_row(cell.id, what, f"{cell.workload} {cell.model_size}", planned, f"{cell.expected_s:.0f} s")
     out.print(table)
+    if found.refs:
+        out.print(f"... and so on: {len(found.cells)} cells at most, in blocks of base, head, head, base")
     out.print(f"\nbudget      {found.budget.cpus:g} CPU and {found.budget.memory_mib} MiB for each architecture, its activator included")
     out.print(f"            {BUDGET[found.enforcement]}")
     out.print(f"isolation   {found.isolation} (enforcement: {found.enforcement})")
@@ -159,11 +165,36 @@ def plan(found: Plan, *, as_json: bool) -> None:
         out.print(f"can tell    {what} (80 % power; {source})")
     kind = "verdicts" if found.verdicts else "exploratory: intervals, no verdicts (7 deployments give verdicts)"
     out.print(f"result      {kind}")
+    if found.service is not None:
+        out.print(f"service     {escape(found.service.start)} (ready: GET {escape(found.service.ready)})")
+        out.print(f"            build: {escape(found.service.build) or 'none'}")
+    for line in _gate(found):
+        out.print(escape(line))
     return None
 
 
+def _first(found: Plan) -> Sequence[Cell]:
+    """The floors and the first two blocks; the others are like them."""
+    return [c for c in found.cells if c.role != "subject" or c.block < 2]
+
+
+def _gate(found: Plan) -> Iterator[str]:
+    if not found.refs or found.gate is None:
+        return
+    for ref in found.refs:
+        yield f"{ref.name}        {ref.commit}{', a snapshot with changes that no commit has' if ref.dirty else ''}"
+    gate = found.gate
+    for number, threshold in enumerate(gate.thresholds):
+        yield f"{'' if number else 'thresholds':<12}{threshold.text}"
+    looks = ", ".join(map(str, gate.looks))
+    yield f"stops       at {gate.looks[0]} deployments of each side at the earliest, at {gate.most} at the latest; looks at {looks}"
+    yield "            at a look it stops when every threshold is decided; what is open at the last one is INCONCLUSIVE, never a pass"
+    if gate.least < GATE_DEPLOYMENTS:
+        yield f"WARNING     {too_few(gate.least)}"
+
+
 def finished(found: Finished, *, as_json: bool, quiet: bool) -> int:
-    """Prints the table and the path; the exit code is 4 when no cell is valid."""
+    """Prints the table and the path; the exit code is 4 when no cell is valid, or none of one side of a gate."""
     from lab.report import terminal
 
     summary, comparison = found.summary, found.comparison
@@ -175,7 +206,8 @@ def finished(found: Finished, *, as_json: bool, quiet: bool) -> int:
         _out().print(f"        {found.run.markdown}")
         if found.took_s is not None and not quiet:
             _out().print(f"took    {clock(found.took_s)}")
-    return 0 if any(c.valid for c in summary.cells) else 4
+    sides = [g for g in summary.groups if g.code_ref]
+    return 0 if any(c.valid for c in summary.cells) and all(g.valid_deployments for g in sides) else 4
 
 
 def comparison(run: RunDir, *, as_json: bool) -> None:
@@ -209,6 +241,32 @@ def side_by_side(found: SideBySide, page: Path, *, as_json: bool) -> None:
         return _json(found)
     _out().print(side.terminal(found))
     _out().print(f"report  {page}")
+    return None
+
+
+def verdict(found: Verdict, *, as_json: bool) -> None:
+    from lab.report import verdict as written
+
+    if as_json:
+        return _json(found)
+    _out().print(written.terminal(found))
+    return None
+
+
+def rebuilt(found: Rebuilt) -> None:
+    """On stderr: what --export writes stands alone on stdout."""
+    sys.stderr.write(f"wrote the rows of {len(found.kept)} runs again\n")
+    sys.stderr.writelines(f"left out {name}: {why}\n" for name, why in found.left_out)
+
+
+def history(rows: Sequence[Row], *, as_json: bool) -> None:
+    from lab.analysis import trend
+    from lab.report import trend as written
+
+    found = trend.series(rows)
+    if as_json:
+        return _json(found)
+    _out().print(written.terminal(found))
     return None
 
 

@@ -6,13 +6,13 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
-from lab import environment, ownership, registry, rundir, spawn
+from lab import arms, environment, ownership, refs, registry, rundir, spawn
 from lab.cells import Bench
 from lab.contracts import Provider
 from lab.errors import InputError, LabError
@@ -28,17 +28,34 @@ from lab.settings import Settings
 if TYPE_CHECKING:
     from lab.rework import Finished
 
+
+@dataclass(frozen=True, kw_only=True)
+class Against:
+    """What head is measured against, interleaved: a REF of the repository in the working directory."""
+
+    base: str
+    allow_dirty: bool = False
+
+
 # ---- plan ------------------------------------------------------------------------------------------------------------
 
 
-def plan_of(scenario: str, settings: Settings) -> Plan:
-    return _compile(load(scenario), settings)
+def plan_of(scenario: str, settings: Settings, against: Against | None = None) -> Plan:
+    loaded = load(scenario)
+    return _compile(loaded, _implied(loaded, settings), against)
 
 
-def _compile(scenario: Scenario, settings: Settings) -> Plan:
+def _implied(scenario: Scenario, settings: Settings) -> Settings:
+    """A service of the user's own needs no provider to be named: there is one that starts it."""
+    own = isinstance(scenario.body, Serve) and scenario.body.service is not None
+    return replace(settings, provider="checkout") if own else settings
+
+
+def _compile(scenario: Scenario, settings: Settings, against: Against | None) -> Plan:
+    sides = refs.resolve(registry.project(), against.base, against.allow_dirty) if against else ()
     provider = registry.provider(settings.provider)(settings)
     cpus = 1.0 if isinstance(scenario.body, Train) else scenario.body.budget.cpus
-    return compile(scenario, settings, provider.capabilities(cpus), spread=_learned(settings).get(_question(scenario.body)))
+    return compile(scenario, settings, provider.capabilities(cpus), spread=_learned(settings).get(_question(scenario.body)), refs=sides)
 
 
 def _question(body: Serve | Train) -> str:
@@ -60,16 +77,17 @@ def _learned(settings: Settings) -> dict[str, float]:
 # ---- run -------------------------------------------------------------------------------------------------------------
 
 
-def run(scenario: str, settings: Settings, mode: Mode, keep: bool) -> Finished:
+def run(scenario: str, settings: Settings, mode: Mode, keep: bool, against: Against | None = None) -> Finished:
     from lab import rework  # half a second of statistics that an error in the scenario need not wait for
 
     loaded = load(scenario)
-    plan = _compile(loaded, settings)
+    settings = _implied(loaded, settings)
+    plan = _compile(loaded, settings, against)
     registry.provider(settings.provider)(settings).prepare()
     with exclusive(f"lab run {scenario}"):
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{loaded.name}"
         made = RunDir(Path(settings.runs) / name)
-        about = environment.subject(Path.cwd(), loaded.sha256, plan.seed)
+        about = environment.subject(Path.cwd(), loaded.sha256, plan.seed, " ".join(f"{r.name} {r.commit}" for r in plan.refs))
         rundir.write(made.plan, rundir.encode(plan))
         rundir.write(
             made.environment, rundir.encode(environment.snapshot(settings.provider, plan.isolation, about, shared=_shared(plan, settings)))
@@ -101,7 +119,7 @@ def resume(name: str, settings: Settings, mode: Mode, keep: bool) -> Finished:
 
 
 def _execute(made: RunDir, plan: Plan, settings: Settings, mode: Mode, keep: bool) -> Finished:
-    from lab import rework
+    from lab import history, rework
 
     began = time.monotonic()
     with progress(mode, plan.expected_s) as shown:
@@ -109,34 +127,43 @@ def _execute(made: RunDir, plan: Plan, settings: Settings, mode: Mode, keep: boo
         shown.phase("analysis, prices, cloud rankings, report")
         _close(made, time.monotonic() - began)
         found = rework.rework(made, None, 1.0)
+        history.keep(made, settings)
     return replace(found, took_s=time.monotonic() - began)
 
 
 def _measure(made: RunDir, plan: Plan, settings: Settings, shown: Progress, keep: bool) -> None:
     """Cells that are done (of a resumed run) stay as they are. One that breaks is INVALID and the run goes on, unless the Lab is gone, no
     cell was ever done, or two break in a row: then what is wrong will not pass."""
-    done = {c.id for c in plan.cells if (status := made.cell(c.id).status()) is not None and status.status == "done"}
+    ended = ("done", "skipped")
+    done = {c.id for c in plan.cells if (status := made.cell(c.id).status()) is not None and status.status in ended}
+    if len(done) == len(plan.cells):
+        return
     finished_s = sum(c.expected_s for c in plan.cells if c.id in done)
     broke = False
-    with _standing(settings, made.name, shown, keep) as (provider, lab), _aside(provider, plan) as cpus:
+    with (
+        _standing(settings, made.name, shown, keep) as (provider, lab),
+        arms.standing(plan, made, provider, lab, shown),
+        _aside(provider, plan) as cpus,
+    ):
         system_cpus = provider.capabilities(plan.budget.cpus).system_cpus
         bench = Bench(
             run=made, provider=provider, settings=lab, progress=shown, total=len(plan.cells), driver_cpus=cpus, system_cpus=system_cpus
         )
         for number, cell in enumerate(plan.cells, 1):
-            if cell.id in done:
-                continue
-            try:
-                bench.measure(cell, number=number, before_s=finished_s)
-                done.add(cell.id)
-                broke = False
-            except LabError as error:
-                if broke or not done or provider.find() is None:
-                    raise
-                broke = True
-                shown.phase(f"{cell.id} broke, going on: {error.what.partition(chr(10))[0]}")
-            finished_s += cell.expected_s
-            shown.reach(finished_s)
+            if cell.id not in done:
+                try:
+                    bench.measure(cell, number=number, before_s=finished_s)
+                    done.add(cell.id)
+                    broke = False
+                except LabError as error:
+                    if broke or not done or provider.find() is None:
+                        raise
+                    broke = True
+                    shown.phase(f"{cell.id} broke, going on: {error.what.partition(chr(10))[0]}")
+                finished_s += cell.expected_s
+                shown.reach(finished_s)
+            if arms.decided_after(cell, plan, made, shown):
+                break
 
 
 @contextmanager
@@ -166,7 +193,9 @@ def _standing(settings: Settings, run_name: str, shown: Progress, keep: bool) ->
     finally:
         if not keep:
             shown.phase("removing the run's own Lab")
+            worktrees = refs.of_lab(own.state)
             provider.destroy()
+            worktrees.remove()
             ownership.release(own)
 
 

@@ -7,11 +7,12 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from lab import registry
+from lab import registry, sides
 from lab.contracts import Capabilities
 from lab.errors import InputError
-from lab.model import Budget, Cell, Load, Plan, Shape, TimedFault, Topology
+from lab.model import Budget, Cell, CodeRef, Load, Plan, ServicePlan, Shape, TimedFault, Topology
 from lab.model.plan import Place, Role
 from lab.model.workload import ModelSize
 from lab.power import VERDICT_DEPLOYMENTS, detectable_ratio
@@ -19,6 +20,7 @@ from lab.scenario import Fault, Scenario, Serve, Subject
 from lab.settings import Settings
 
 LONGEST_ID = 40
+Side = Literal["", "base", "head"]
 WARMUP_LEAST, WARMUP_USUAL = 24, 40  # requests that the stability test needs, and that nearly always do
 DRIVER_RATE_PER_S = 1000.0  # assumed of one driver process that is not late, until this machine's own is learned
 ASSUMED_SPREAD = 0.10  # log-scale standard deviation between deployments, until this machine's own is learned
@@ -55,13 +57,16 @@ def compile(
     *,
     spread: float | None = None,
     rate_per_driver_per_s: float | None = None,
+    refs: Sequence[CodeRef] = (),
 ) -> Plan:
     """`spread`: the learned log-scale standard deviation between deployments on this machine; None assumes 10 %.
-    `rate_per_driver_per_s`: what one driver process was seen to send here without being late; None assumes DRIVER_RATE_PER_S."""
+    `rate_per_driver_per_s`: what one driver process was seen to send here without being late; None assumes DRIVER_RATE_PER_S. With `refs`
+    (base and head) every subject is planned once of each side, as often as the gate may need."""
     body = scenario.body
     if not isinstance(body, Serve):
         raise InputError(f"{scenario.name} is a scenario of kind {body.kind}", "`lab train` runs kind train")
     _check_sizes(body)
+    sides.check(scenario.name, body, refs)
     if capabilities.deploys and not body.architectures:
         raise InputError(
             f"{scenario.name} names no architecture", f"provider {settings.provider} deploys; `lab list architectures` shows which"
@@ -72,7 +77,15 @@ def compile(
         place=capabilities.driver,
         rate_per_s=rate_per_driver_per_s or DRIVER_RATE_PER_S,
     )
-    cells = _Cells(body=body, provider=settings.provider, deploys=capabilities.deploys, driving=driving).all()
+    deployments = body.gate.most if refs and body.gate else body.deployments
+    cells = _Cells(
+        body=body,
+        provider=settings.provider,
+        deploys=capabilities.deploys,
+        driving=driving,
+        deployments=deployments,
+        sides=tuple(r.name for r in refs),
+    ).all()
     _check_scaler(cells, settings.provider, capabilities.scaler)
     _check_faults(cells, settings.provider, capabilities)
     if capabilities.enforcement == "enforced":
@@ -83,8 +96,8 @@ def compile(
         workload=body.workload,
         budget=_budget(body),
         cells=tuple(cells),
-        deployments=body.deployments,
-        verdicts=body.deployments >= VERDICT_DEPLOYMENTS,
+        deployments=deployments,
+        verdicts=deployments >= VERDICT_DEPLOYMENTS,
         primary_metric=body.primary_metric,
         primary_rate_per_s=_primary_rate(body, driving),
         slo_percentile=body.slo.percentile,
@@ -96,11 +109,14 @@ def compile(
         isolation=capabilities.isolation,
         enforcement=capabilities.enforcement,
         expected_s=capabilities.up_s + sum(c.expected_s for c in cells),
-        detectable_ratio=detectable_ratio(spread or ASSUMED_SPREAD, body.deployments, comparisons=_pairs(body)),
+        detectable_ratio=detectable_ratio(spread or ASSUMED_SPREAD, deployments, comparisons=_pairs(body, refs)),
         spread=spread or ASSUMED_SPREAD,
         spread_source="learned on this machine" if spread else "assumed",
         settings=_flat(settings),
         scaler=capabilities.scaler,
+        refs=tuple(refs),
+        gate=sides.gate(body),
+        service=ServicePlan(**body.service.model_dump()) if body.service else None,
     )
 
 
@@ -166,8 +182,10 @@ def _check_sizes(body: Serve) -> None:
         raise InputError(f"model_size: found {', '.join(unknown)}, wanted {', '.join(sizes)}", f"workload {body.workload} serves no other")
 
 
-def _pairs(body: Serve) -> int:
-    """How many comparisons share the error rate: each pair of architectures at each size."""
+def _pairs(body: Serve, refs: Sequence[CodeRef]) -> int:
+    """How many comparisons share the error rate: each pair of architectures at each size; of a gate, each subject's two sides."""
+    if refs:
+        return max(1, len(body.architectures)) * len(body.model_size)
     return max(1, math.comb(len(body.architectures), 2) * len(body.model_size))
 
 
@@ -212,21 +230,29 @@ class _Cells:
     provider: str
     deploys: bool
     driving: _Driving
+    deployments: int
+    sides: tuple[Side, ...] = ()
 
     def all(self) -> list[Cell]:
         return (self._floors() if self.body.floor else []) + self._subjects()
 
     def _subjects(self) -> list[Cell]:
-        """Block after block, in each every subject once, in an order of its own."""
+        """Block after block, in each every subject once, in an order of its own; of a gate once of each side, and the side that comes
+        second in one block comes first in the next: base, head, head, base ..."""
         order = random.Random(self.body.seed)
-        architectures = self.body.architectures if self.deploys else [Subject(architecture=self.provider)]
+        architectures = (
+            self.body.architectures if self.deploys else [Subject(architecture="service" if self.body.service else self.provider)]
+        )
         cells: list[Cell] = []
-        for block in range(self.body.deployments):
+        for block in range(self.deployments):
+            order_of_sides = self.sides[:: -1 if block % 2 else 1] or ("",)
             subjects = list(enumerate((s, size) for size in self.body.model_size for s in architectures))
             order.shuffle(subjects)
             for place, (subject, size) in subjects:
-                name = "-".join(filter(None, (f"{block + 1:02d}", subject.architecture, subject.variant, size)))
-                cells.append(dataclasses.replace(self._cell(name, "subject", subject, size, block), order=place))
+                for side in order_of_sides:
+                    name = "-".join(filter(None, (f"{block + 1:02d}", subject.architecture, subject.variant, size, side)))
+                    cell = self._cell(name, "subject", subject, size, block)
+                    cells.append(dataclasses.replace(cell, order=place, code_ref=side))
         return cells
 
     def _floors(self) -> list[Cell]:
@@ -235,10 +261,10 @@ class _Cells:
         three_tier = Subject(architecture="three_tier")
         floors = []
         for driving, of_driver, of_path in self._places():
-            fake = _Cells(body=noop, provider="fake", deploys=True, driving=driving)
+            fake = _Cells(body=noop, provider="fake", deploys=True, driving=driving, deployments=1)
             floors.append(fake._cell(f"00-{of_driver}", of_driver, three_tier, "S", 0))
             if self.deploys:
-                real = _Cells(body=noop, provider=self.provider, deploys=True, driving=driving)
+                real = _Cells(body=noop, provider=self.provider, deploys=True, driving=driving, deployments=1)
                 floors.append(real._cell(f"00-{of_path}", of_path, three_tier, "S", 0))
         return floors
 

@@ -9,6 +9,7 @@ from scipy import special
 ALPHA = 0.05
 USEFUL_RATIO = 3.0  # a larger difference needs no statistics
 VERDICT_DEPLOYMENTS = 7  # DESIGN 5.4: fewer cannot reach significance once corrected
+GATE_DEPLOYMENTS = 10  # of each side, before the first look of a gate that may block a merge
 
 
 def detectable_ratio(spread: float, n: int, *, comparisons: int = 1, alpha: float = 0.05, power: float = 0.8) -> float | None:
@@ -38,3 +39,8 @@ def tells_nothing(ratio: float | None) -> bool:
 def tellable(ratio: float | None) -> float | None:
     """The smallest difference, as a share, that is worth promising; None where it is not known or nothing is told."""
     return None if ratio is None or tells_nothing(ratio) else ratio - 1
+
+
+def too_few(least: int) -> str:
+    """Of a gate that may stop at `least` deployments of each side."""
+    return f"gate.least is {least}: fewer than {GATE_DEPLOYMENTS} deployments of each side let chance decide; for trials only"

@@ -7,13 +7,15 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
-from lab.contracts import Architecture, Provider, Replicas, Workload
+from lab.contracts import Architecture, Handlers, Provider, Replicas, Tools, Workload
 from lab.errors import InputError
+from lab.model import Request, Stage
+from lab.model.workload import ModelSize
 
 Kind = Literal["workloads", "architectures", "providers", "scenarios", "prices"]
 PACKAGE = Path(__file__).resolve().parent
@@ -105,7 +107,37 @@ def _attribute(kind: Kind, name: str, attribute: str) -> Any:
 
 
 def workload(name: str) -> Workload:
-    return cast(Workload, _attribute("workloads", name, "Workload")())
+    """One without stages (its stages run in a service of the user's own) need not say what only stages need."""
+    kind = _attribute("workloads", name, "Workload")
+    if not hasattr(kind, "stages"):
+        missing = [each for each in ("operations", "payload", "check") if not hasattr(kind, each)]
+        if missing:
+            what = f"{find('workloads', name)}: class Workload has no {', '.join(missing)}"
+            raise InputError(what, "a workload for a service of your own needs operations, payload and check; see README.md")
+        kind = type("Workload", (kind, Unserved), {"name": name})
+    return cast(Workload, kind())
+
+
+class Unserved:
+    """What a workload without stages says of stages and models; laid below the user's class, whose own attributes win."""
+
+    stages: tuple[Stage, ...] = ()
+    model_sizes: tuple[ModelSize, ...] = get_args(ModelSize)
+
+    def wrong_rate_limit(self, model_size: ModelSize) -> float:
+        return 0.0
+
+    def preload(self, seed: int) -> Sequence[Request]:
+        return ()
+
+    def model_name(self, model_size: ModelSize) -> str | None:
+        return None
+
+    def model_bytes(self, model_size: ModelSize) -> tuple[bytes, str]:
+        raise InputError("this workload has no model", "its service brings its own")
+
+    def handlers(self, stages: Collection[str], tools: Tools) -> Handlers:
+        raise InputError("this workload has no stages", "measure it with `service:` in the scenario, or with --provider external")
 
 
 def architecture(name: str) -> Architecture:

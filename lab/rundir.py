@@ -16,7 +16,7 @@ from lab.errors import InputError, MachineError
 from lab.model import ClockOffset, Probe
 
 T = TypeVar("T")
-Status = Literal["planned", "running", "done", "broken"]
+Status = Literal["planned", "running", "done", "broken", "skipped"]  # skipped: a gate was decided before
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -45,7 +45,10 @@ def _listed(made: RunDir) -> Listed:
     except LabError as error:
         return Listed(name=made.name, scenario="?", started_at="?", cells=0, done=0, ended=error.what)
     states = [made.cell(c.id).status() for c in plan.cells]
+    skipped = sum(s is not None and s.status == "skipped" for s in states)
     done = sum(s is not None and s.status == "done" for s in states)
     broken = next((s.reason for s in states if s is not None and s.status == "broken"), "")
     ended = "report" if made.html.is_file() else f"broken: {broken}" if broken else "interrupted; `lab run --resume` goes on"
-    return Listed(name=made.name, scenario=plan.scenario, started_at=about.started_at, cells=len(plan.cells), done=done, ended=ended)
+    return Listed(
+        name=made.name, scenario=plan.scenario, started_at=about.started_at, cells=len(plan.cells) - skipped, done=done, ended=ended
+    )

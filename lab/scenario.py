@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 import msgspec
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
-from lab import registry
+from lab import registry, thresholds
 from lab.errors import InputError
 from lab.loads import AnyLoad, Slo
 from lab.model.plan import LoadKind
@@ -69,6 +69,46 @@ class Fault(_Strict):
         return self
 
 
+class Service(_Strict):
+    """The user's own service, of the git repository in the working directory; see lab.model.plan.ServicePlan."""
+
+    start: Annotated[str, Field(min_length=1)]
+    ready: Annotated[str, Field(pattern=r"^/[^\s]*$")] = "/"
+    build: str = ""
+    env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = {}
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    build_timeout_s: Annotated[float, Field(gt=0, le=7200)] = 600.0
+
+
+MOST_DEPLOYMENTS = 100  # per arm
+
+
+def _judged(text: str) -> str:
+    """Refuses what the gate cannot read."""
+    thresholds.parse(text)
+    return text
+
+
+def _looks(looks: list[int] | None, found: ValidationInfo) -> list[int] | None:
+    least, most = found.data.get("least"), found.data.get("most")
+    if least is None or most is None:  # wrong themselves
+        return looks
+    if least > most:
+        raise ValueError(f"`most` of {least} deployments per arm at least, as `least` says")
+    if looks is not None and (sorted(set(looks)) != looks or not looks or looks[0] < least or looks[-1] != most):
+        raise ValueError(f"rising numbers of deployments per arm from {least} (least) to {most} (most)")
+    return looks
+
+
+class Gate(_Strict):
+    """How head is judged against base; see lab.model.plan.GatePlan. Under 10 deployments per arm only for trials, and then it is said."""
+
+    thresholds: Annotated[list[Annotated[str, AfterValidator(_judged)]], Field(min_length=1)]
+    least: Annotated[int, Field(ge=2, le=MOST_DEPLOYMENTS)] = 10
+    most: Annotated[int, Field(ge=2, le=MOST_DEPLOYMENTS)] = 20
+    looks: Annotated[list[int] | None, Field(validate_default=True), AfterValidator(_looks)] = None  # not given: least, the middle and most
+
+
 class Serve(_Strict):
     """Deploys a workload as several architectures and loads them."""
 
@@ -78,6 +118,8 @@ class Serve(_Strict):
     workload: str
     model_size: Annotated[list[ModelSize], Field(min_length=1), BeforeValidator(_sizes)] = ["M"]
     architectures: list[Annotated[Subject, BeforeValidator(_subject)]] = []  # none for a service that already runs (provider external)
+    service: Service | None = None  # instead of architectures
+    gate: Gate | None = None  # with `lab run SCENARIO --base REF`
     load: AnyLoad
     deployments: Annotated[int, Field(ge=1, le=100)] = 3
     budget: Resources = Resources()
@@ -200,6 +242,8 @@ def _unknown_names(raw: dict[str, Any], lines: dict[Location, int]) -> list[tupl
         if isinstance(value, str) and value not in registry.names(kind) and not Path(value).is_file():  # type: ignore[arg-type]
             problems.append((lines[(key,)], f"{key}: found {value!r}, wanted one of {', '.join(registry.names(kind))}"))  # type: ignore[arg-type]
     subjects = raw.get("architectures")
+    if subjects and raw.get("service"):
+        problems.append((lines[("service",)], "service: found architectures beside it, wanted one of the two"))
     seen: set[tuple[str, str]] = set()
     for i, item in enumerate(subjects if isinstance(subjects, list) else []):
         subject = _subject(item)

@@ -265,16 +265,35 @@ def of_lab(state: Path) -> list[psutil.Process]:
     return [p for p in _descent(found) if p.pid not in own and not _over(p)]
 
 
+def tagged(lab_id: str) -> list[psutil.Process]:
+    """Every living process that was started with exactly this LAB_ID, and their descent; never this one or one above it."""
+    own = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
+    found = [p for p in psutil.process_iter() if p.pid not in own and _lab_id(p) == lab_id and not _over(p)]
+    return [p for p in _descent(found) if not _over(p)]
+
+
+def name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.Error:
+        return "ended"
+
+
 def _recorded(line: Mapping[str, object]) -> psutil.Process | None:
     pid, created = line.get("pid"), line.get("created")
     return running(pid, created) if isinstance(pid, int) and isinstance(created, float) else None
 
 
 def _tagged(process: psutil.Process, key: str) -> bool:
+    return _lab_id(process).partition("-")[0] == key and not _over(process)
+
+
+def _lab_id(process: psutil.Process) -> str:
+    """Empty where it has none, or is not ours to read."""
     try:
-        return process.environ().get(LAB_ID_VARIABLE, "").partition("-")[0] == key and not _over(process)
+        return process.environ().get(LAB_ID_VARIABLE, "")
     except (psutil.Error, OSError):
-        return False
+        return ""
 
 
 def _descent(roots: Iterable[psutil.Process]) -> list[psutil.Process]:

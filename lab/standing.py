@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from lab import ownership, registry
+from lab import ownership, refs, registry
 from lab.contracts import Endpoint, Provider
 from lab.errors import InputError, MachineError
 from lab.model import Usage
@@ -66,7 +66,9 @@ def clean(settings: Settings, *, dry_run: bool, everything: bool) -> tuple[str, 
         if dry_run:
             removed += [f"Lab {name}: its processes and {own.state}"] if own.state.exists() else []
         else:
+            worktrees = refs.of_lab(own.state)  # named before the folder goes
             removed += provider(own).destroy()
+            removed += worktrees.remove()
             ownership.release(own)
     return tuple(removed)
 

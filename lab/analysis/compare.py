@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
+from lab.analysis import base_head
 from lab.analysis import prices as price_books
 from lab.analysis.answer import answer
 from lab.analysis.cost import costs
@@ -26,6 +27,8 @@ def compare(run: RunDir, prices: str | None = None, *, cpu_scale: float = 1.0, t
     plan = run.read(run.plan, Plan)
     book = price_books.load(prices or plan.prices)
     found = effects(summary)
+    if plan.refs:
+        return base_head.comparison(summary, found)
     priced = costs(summary, book, cpu_scale=cpu_scale, today=today or _day(summary))
     ranked = rankings(summary, priced, book=book, seed=plan.seed)
     sentence, certainty, notes = answer(summary, found, priced, ranked)

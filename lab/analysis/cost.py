@@ -59,8 +59,13 @@ def is_throttled(summary: Summary) -> bool:
 
 
 def comparable(groups: Sequence[Group]) -> list[tuple[Group, Group]]:
-    """Pairs that do the same work on the same provider."""
-    return [(a, b) for a, b in combinations(groups, 2) if (a.workload, a.model_size, a.provider) == (b.workload, b.model_size, b.provider)]
+    """Pairs that do the same work on the same provider; of a gate, base and head of the same subject."""
+    return [(a, b) for a, b in combinations(groups, 2) if _work(a) == _work(b) and a.code_ref != "head" and b.code_ref != "base"]
+
+
+def _work(group: Group) -> tuple[str, ...]:
+    work = (group.workload, group.model_size, group.provider)
+    return (*work, group.architecture, group.variant) if group.code_ref else work
 
 
 def has_intervals(group: Group) -> bool:

@@ -14,7 +14,8 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellVerdict:
-    """`reasons` are sentences; VALID cells have none. `warnings` do not invalidate."""
+    """`reasons` are sentences; VALID cells have none. `warnings` do not invalidate. `measured` False: its turn never came, or it was cut
+    off."""
 
     cell: str
     group: str
@@ -22,6 +23,19 @@ class CellVerdict:
     valid: bool
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    measured: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deployed:
+    """One metric of each valid deployment at the primary rate, in the order of the group's `blocks`; none where `why_missing` says so.
+    `measured` False: nobody took it, so more deployments will not bring it. `asked`: of a share, out of how many in each deployment."""
+
+    unit: str
+    values: tuple[float, ...] = ()
+    why_missing: str = ""
+    measured: bool = True
+    asked: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,7 +149,7 @@ class Group:
 
     `primary_per_deployment`: the primary metric of each valid deployment, in the order of `blocks`; empty where a deployment alone does not
     support it. `low_rate_latency_ms`: quantiles of the latencies at the lowest rate, evenly spaced. `search`: what its searches found and
-    what limited them, in sentences; None where none was asked for."""
+    what limited them, in sentences; None where none was asked for. `deployed`: by name of metric."""
 
     name: str
     architecture: str
@@ -163,8 +177,10 @@ class Group:
     correct_share: float | None = None
     options: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
     blocks: tuple[int, ...] = ()
+    code_ref: Literal["", "base", "head"] = ""
     primary_per_deployment: tuple[float, ...] = ()
     search: tuple[str, ...] | None = None
+    deployed: Mapping[str, Deployed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -73,7 +73,7 @@ def quantile_stat(ordered: Floats, q: float, unit: str, deployments: Sequence[Fl
 # ---- figures over deployments ----------------------------------------------------------------------------------------
 
 
-def mean_stat(values: Sequence[float], unit: str, why_missing: str = "") -> Stat:
+def mean_stat(values: Sequence[float], unit: str, why_missing: str = "", *, confidence: float = CONFIDENCE) -> Stat:
     """Mean of one value per deployment with its t interval: geometric and on the log scale where all are positive, else arithmetic.
     One value, or equal ones, give no interval: they say nothing of the spread."""
     if not values:
@@ -82,7 +82,7 @@ def mean_stat(values: Sequence[float], unit: str, why_missing: str = "") -> Stat
     scaled = np.log(values) if positive else np.asarray(values, float)
     if not _varies(scaled):
         return Stat(value=float(values[0]), n=len(values), unit=unit)
-    interval = stats.ttest_1samp(scaled, 0.0).confidence_interval(CONFIDENCE)
+    interval = stats.ttest_1samp(scaled, 0.0).confidence_interval(confidence)
     value, low, high = (math.exp(v) if positive else float(v) for v in (scaled.mean(), interval.low, interval.high))
     return Stat(value=value, low=low, high=high, n=len(values), unit=unit)
 
@@ -102,7 +102,7 @@ def share_stat(hits: int, n: int, why_missing: str = "no request") -> Stat:
 # ---- comparisons -----------------------------------------------------------------------------------------------------
 
 
-def ratio(a: Sequence[float], b: Sequence[float], *, paired: bool) -> Ratio:
+def ratio(a: Sequence[float], b: Sequence[float], *, paired: bool, confidence: float = CONFIDENCE) -> Ratio:
     """b / a of positive per-deployment figures: one-sample t on the per-block log ratios where `paired` (a[i] and b[i] of one block),
     else Welch's t on the logs."""
     n = min(len(a), len(b))
@@ -116,7 +116,7 @@ def ratio(a: Sequence[float], b: Sequence[float], *, paired: bool) -> Ratio:
     if not varies:
         return Ratio(stat=Stat(value=value, n=n, unit="ratio"), p_value=1.0, paired=paired)
     test = stats.ttest_1samp(log_b - log_a, 0.0) if paired else stats.ttest_ind(log_b, log_a, equal_var=False)
-    interval = test.confidence_interval(CONFIDENCE)
+    interval = test.confidence_interval(confidence)
     stat = Stat(value=value, low=math.exp(interval.low), high=math.exp(interval.high), n=n, unit="ratio")
     return Ratio(stat=stat, p_value=float(test.pvalue), paired=paired)
 

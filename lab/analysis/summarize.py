@@ -9,13 +9,14 @@ import numpy as np
 
 from lab.analysis import failures, noise, search, services, steps, timeline, waterfall
 from lab.analysis.cost import comparable
+from lab.analysis.deployed import deployed
 from lab.analysis.measured import Measured, Step, measure
 from lab.analysis.results import CellVerdict, Driving, Group, StepFigures, Summary
 from lab.analysis.stats import mean_stat, percentile_name, pooled_spread, quantile, quantile_stat
 from lab.analysis.validity import claim, judge, no_claim, primary_quantile
 from lab.errors import InputError
 from lab.model import Cell, Environment, Plan, Stat
-from lab.power import detectable_ratio
+from lab.power import VERDICT_DEPLOYMENTS, detectable_ratio
 from lab.rundir import RunDir
 
 LOW_RATE_POINTS = 500
@@ -28,9 +29,10 @@ FLOOR = {
 }
 
 
-def summarize(run: RunDir) -> Summary:
-    """Reads only the run directory. Raises InputError when a file is missing or of another version."""
-    plan = run.read(run.plan, Plan)
+def summarize(run: RunDir, look: int | None = None) -> Summary:
+    """Reads only the run directory. Raises InputError when a file is missing or of another version. `look`: of the first so many
+    deployments of each side only."""
+    plan = _as_run(run, run.read(run.plan, Plan), look)
     machine = run.read(run.environment, Environment)
     names = group_names(plan.cells)
     measured = [measure(run, cell, names[cell.id]) for cell in plan.cells]
@@ -77,11 +79,26 @@ def spread(summary: Summary) -> float | None:
     return pooled_spread([g.primary_per_deployment for g in summary.groups])
 
 
+def _as_run(run: RunDir, plan: Plan, look: int | None) -> Plan:
+    """Of a gate, what it needed: the cells and deployments until it was decided."""
+    if not plan.refs:
+        return plan
+
+    def needed(cell: Cell) -> bool:
+        status = run.cell(cell.id).status()
+        return (look is None or cell.block < look) and (status is None or status.status != "skipped")
+
+    cells = tuple(filter(needed, plan.cells))
+    deployments = max((c.block + 1 for c in cells if c.role == "subject"), default=0)
+    return replace(plan, cells=cells, deployments=deployments, verdicts=deployments >= VERDICT_DEPLOYMENTS)
+
+
 # ---- groups ----------------------------------------------------------------------------------------------------------
 
 
 def group_names(cells: Sequence[Cell]) -> Mapping[str, str]:
-    """Cell id -> group: the architecture, with variant, size and provider where they differ in the run; floors are named by their role."""
+    """Cell id -> group: the architecture, with variant, size and provider where they differ in the run, and the side of a gate; floors are
+    named by their role."""
     subjects = [c for c in cells if c.role == "subject"]
     sizes, providers = {c.model_size for c in subjects}, {c.provider for c in subjects}
 
@@ -89,7 +106,7 @@ def group_names(cells: Sequence[Cell]) -> Mapping[str, str]:
         if cell.role != "subject":
             return cell.role
         parts = (cell.architecture, cell.variant, cell.model_size if len(sizes) > 1 else "", cell.provider if len(providers) > 1 else "")
-        return "-".join(filter(None, parts))
+        return "-".join(filter(None, parts)) + (f" @{cell.code_ref}" if cell.code_ref else "")
 
     return {c.id: name(c) for c in cells}
 
@@ -97,7 +114,9 @@ def group_names(cells: Sequence[Cell]) -> Mapping[str, str]:
 def _subjects(plan: Plan, names: Mapping[str, str]) -> tuple[str, ...]:
     """In the scenario's order: the cells' own is shuffled. Those of a plan without it by architecture, variant and size."""
     found = {
-        names[c.id]: (c.order, c.architecture, c.variant, "SML".index(c.model_size), c.provider) for c in plan.cells if c.role == "subject"
+        names[c.id]: (c.order, c.architecture, c.variant, "SML".index(c.model_size), c.provider, c.code_ref)
+        for c in plan.cells
+        if c.role == "subject"
     }
     return tuple(sorted(found, key=found.__getitem__))
 
@@ -134,6 +153,7 @@ def _group(name: str, plan: Plan, machine: Environment, measured: Sequence[Measu
         correct_share=_correct_share([step for _, step in at_primary]),
         blocks=tuple(m.cell.block for m in mine),
         primary_per_deployment=_per_deployment([step for _, step in at_primary], plan),
+        deployed=deployed(at_primary),
     )
 
 
@@ -163,6 +183,7 @@ def _empty(name: str, cells: Sequence[Measured]) -> Group:
         services=(),
         timeline=(),
         options=cell.options,
+        code_ref=cell.code_ref,
     )
 
 

@@ -57,6 +57,7 @@ def judge(measured: Measured, plan: Plan, states: Sequence[MachineState] = (), s
         valid=not found.reasons,
         reasons=tuple(found.reasons),
         warnings=tuple(found.warnings),
+        measured=status.status in ("done", "broken"),
     )
 
 

@@ -2,7 +2,7 @@
 
 from lab.model.machine import Environment, MachineState
 from lab.model.measure import ClockOffset, Event, Probe, Sample, Stat, Usage
-from lab.model.plan import Budget, Cell, Load, Plan, Search, TimedFault, Trace
+from lab.model.plan import Budget, Cell, CodeRef, GatePlan, Load, Plan, Search, ServicePlan, Threshold, TimedFault, Trace
 from lab.model.topology import Batching, Edge, Service, Topology
 from lab.model.workload import Message, Operation, Request, Response, Shape, Stage
 
@@ -11,9 +11,11 @@ __all__ = [
     "Budget",
     "Cell",
     "ClockOffset",
+    "CodeRef",
     "Edge",
     "Environment",
     "Event",
+    "GatePlan",
     "Load",
     "MachineState",
     "Message",
@@ -25,9 +27,11 @@ __all__ = [
     "Sample",
     "Search",
     "Service",
+    "ServicePlan",
     "Shape",
     "Stage",
     "Stat",
+    "Threshold",
     "TimedFault",
     "Topology",
     "Trace",

@@ -168,11 +168,57 @@ class Cell:
     drivers: int = 1
     order: int = 0
     faults: tuple[TimedFault, ...] = ()
+    code_ref: Literal["", "base", "head"] = ""
 
     @property
     def windows_s(self) -> float:
         """Of all windows together."""
         return len(self.load.rates_per_s) * self.load.window_s
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodeRef:
+    """One side of a gate: `name` base or head, the commit's full id, and whether the tree had changes that the commit has not (head
+    only)."""
+
+    name: Literal["base", "head"]
+    commit: str
+    dirty: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Threshold:
+    """`text` as written. Of `metric` (at the plan's primary rate) in head: `limit` in its own unit, or, `against_base`, of head / base:
+    +5 % is 1.05. `below`: must stay below, else above it."""
+
+    text: str
+    metric: str
+    limit: float
+    against_base: bool
+    below: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GatePlan:
+    """`least` deployments per arm before the first look, `most` at the end; `looks`: deployments per arm at which the gate may stop."""
+
+    thresholds: tuple[Threshold, ...]
+    least: int = 10
+    most: int = 20
+    looks: tuple[int, ...] = (10, 15, 20)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServicePlan:
+    """The user's own service: shell commands that run in its checkout. `start` has {port} (and $PORT) and stays in the foreground; `ready`
+    is the path that answers 2xx once it serves. `timeout_s` for it to be ready, `build_timeout_s` for a build."""
+
+    start: str
+    ready: str = "/"
+    build: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    timeout_s: float = 60.0
+    build_timeout_s: float = 600.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,3 +252,6 @@ class Plan:
     spread_source: str
     settings: Mapping[str, Scalar] = field(default_factory=dict)
     scaler: str = ""
+    refs: tuple[CodeRef, ...] = ()
+    gate: GatePlan | None = None
+    service: ServicePlan | None = None

@@ -41,8 +41,8 @@ class Operation:
     kind: Literal["write", "read"]
     method: Literal["GET", "POST"]
     path: str
-    stages: tuple[str, ...]
-    weight: float
+    stages: tuple[str, ...] = ()  # none where a service of the user's own serves it
+    weight: float = 1.0
     headline: bool = False
     accepts: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)

@@ -169,7 +169,8 @@ def _limits(summary: Summary, comparison: Comparison | None) -> Iterator[tuple[s
         smallest = f"; differences below {figures.share(least)} cannot be told" if least is not None else ""
         smallest += ", nor tell any difference by a test" if tells_nothing(summary.detectable_ratio) else ""
         count = f"{summary.deployments} deployment" + ("s" if summary.deployments != 1 else "")
-        yield "limits", Text(f"{count} of each cannot give a verdict{smallest}: `lab run compare-full` can.")
+        more = "a larger `gate.least`" if any(g.code_ref for g in summary.groups) else "`lab run compare-full`"
+        yield "limits", Text(f"{count} of each cannot give a verdict{smallest}: {more} can.")
 
 
 def _missing_tails(summary: Summary) -> Iterator[str]:

@@ -19,6 +19,7 @@ def test_help_names_every_command() -> None:
     shown = CliRunner().invoke(lab, ["--help"]).output
     for name in ["doctor", "up", "status", "logs", "down", "list", "plan", "run", "analyze", "compare", "report", "runs", "clean", "train"]:
         assert f"\n  {name} " in shown
+    assert "\n  gate " in shown and "\n  history " in shown
 
 
 def test_help_imports_nothing_heavy() -> None:

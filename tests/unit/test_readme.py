@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import textwrap
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ import pytest
 from lab import plan, registry, scenario
 from lab.cli import lab
 from lab.contracts import Capabilities
+from lab.model import CodeRef, Response
 from lab.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -62,3 +64,20 @@ def test_every_command_has_help_that_teaches() -> None:
     for name, command in lab.commands.items():
         assert isinstance(command, click.Command)
         assert len((command.help or "").split()) >= 5, name
+
+
+def test_the_example_of_a_gate_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"^    # ((?:scenarios|workloads)/\S+)\n((?:(?!    # workloads/)(?:    .*\n|\n))+)", README, re.MULTILINE)
+    assert [name for name, _ in blocks] == ["scenarios/gate.yaml", "workloads/shop.py"]
+    for name, text in blocks:
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(textwrap.dedent(text))
+    monkeypatch.setenv("LAB_PROJECT", str(tmp_path))
+    loaded = scenario.load("gate")
+    sides = (CodeRef(name="base", commit="a"), CodeRef(name="head", commit="b"))
+    can = Capabilities(isolation="pinned", enforcement="affinity", deploys=False)
+    found = plan.compile(loaded, Settings(provider="checkout"), can, refs=sides)
+    assert found.gate is not None and (found.gate.least, found.gate.most) == (10, 20)
+    workload = registry.workload("shop")
+    request = workload.payload(1, 7, "price")
+    assert workload.check(request, Response(status=200, body=b"7")) and not workload.check(request, Response(status=200, body=b"8"))
