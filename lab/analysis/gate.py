@@ -48,12 +48,15 @@ def judge(summary: Summary, plan: Plan) -> Verdict:
 
 
 def decided(summary: Summary, plan: Plan, look: int) -> bool:
-    """Whether a run with `look` deployments per arm may stop: it passes or fails, was the last look, or cannot be judged by any number."""
+    """Whether a run with `look` deployments per arm may stop: it passes or fails, it was the last look, or what is open stays open with any
+    number of deployments."""
     try:
         found = _judge(summary, plan, look)
     except InputError:
         return True
-    return found.verdict != "INCONCLUSIVE" or look >= found.looks[-1]
+    if found.verdict != "INCONCLUSIVE" or look >= found.looks[-1]:
+        return True
+    return all(j.verdict != "INCONCLUSIVE" or _forbidden(summary, j.threshold) is not None for j in found.judged)
 
 
 def _judge(summary: Summary, plan: Plan, at: int | None) -> Verdict:
@@ -179,10 +182,12 @@ def _unusable(summary: Summary, gate: GatePlan, pair: _Pair, threshold: Threshol
             return f"{side.valid_deployments} valid deployments of {side.name}; the gate needs {gate.least}"
         if why := side.deployed[threshold.metric].why_missing:
             return f"{side.name}: {why}"
+    return _forbidden(summary, threshold)
+
+
+def _forbidden(summary: Summary, threshold: Threshold) -> str | None:
     needed = NEEDS.get(threshold.metric)
-    if needed is not None and needed not in summary.claims:
-        return no_claim(needed, summary.machine_class, summary.isolation)
-    return None
+    return None if needed is None or needed in summary.claims else no_claim(needed, summary.machine_class, summary.isolation)
 
 
 def decide(threshold: Threshold, group: str, found: Interval, alpha: float, *, floor: float | None = None) -> Judged:

@@ -180,6 +180,14 @@ def test_an_early_look_spends_its_own_share_even_where_the_run_planned_no_more_i
     assert found.looks == (10, 15, 20) and found.judged[0].alpha < 0.01
 
 
+def test_a_run_whose_open_thresholds_no_deployment_can_decide_stops() -> None:
+    values = {"p50_ms": gates.noisy(20.0, 10), "p99_ms": gates.noisy(50.0, 10, spread=0.2)}
+    found = gates.pair(values, values)
+    plan = gates.plan(SLOWER, "p99_ms < 50")
+    assert not decided(found, plan, 10)
+    assert decided(replace(found, claims=("p50",)), plan, 10)
+
+
 def test_a_run_that_can_never_be_judged_stops() -> None:
     assert decided(both(), gates.plan("cpu_ms < 5"), 10)
 
