@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from lab import judging, ownership, refs, registry, shell, spawn
+from lab import ownership, refs, registry, shell, spawn
 from lab.contracts import Provider
 from lab.errors import InputError
 from lab.model import Cell, Plan, ServicePlan
@@ -38,6 +38,8 @@ def standing(plan: Plan, made: RunDir, provider: Provider, settings: Settings, s
         return
     if plan.refs and plan.gate and plan.gate.least < GATE_DEPLOYMENTS:
         shown.phase(f"WARNING: {too_few(plan.gate.least)}")
+    if plan.service is not None:
+        spawn.end(spawn.of_lab(settings.state), STOP_S)  # what a killed run left, which this one resumes
     try:
         folders = _folders(plan, settings, shown)
         if plan.service is not None:
@@ -114,10 +116,10 @@ def decided_after(cell: Cell, plan: Plan, made: RunDir, shown: Progress) -> bool
     left = [c for c in plan.cells if c.role == "subject" and c.block >= look]
     if not left or any((status := made.cell(c.id).status()) is not None and status.status == "done" for c in left):
         return False
-    from lab.analysis.summarize import summarize  # half a second of statistics
+    from lab.analysis import gate, summarize  # half a second of statistics
 
     began = time.monotonic()
-    found = judging.decided(summarize(made, look=look), plan, look)
+    found = gate.decided(summarize.summarize(made, look=look), plan, look)
     says = "decided, it stops" if found else "not decided, it goes on"
     shown.phase(f"look at {look} deployments per arm: {says} ({time.monotonic() - began:.1f} s)")
     for each in left if found else ():
@@ -128,9 +130,3 @@ def decided_after(cell: Cell, plan: Plan, made: RunDir, shown: Progress) -> bool
 
 def _last(cells: Sequence[Cell], block: int) -> Cell:
     return [c for c in cells if c.role == "subject" and c.block == block][-1]
-
-
-def check(plan: Plan) -> None:
-    """Refuses what would go wrong only after everything was built."""
-    if plan.refs:
-        judging.check()

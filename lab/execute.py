@@ -83,7 +83,6 @@ def run(scenario: str, settings: Settings, mode: Mode, keep: bool, against: Agai
     loaded = load(scenario)
     settings = _implied(loaded, settings)
     plan = _compile(loaded, settings, against)
-    arms.check(plan)
     registry.provider(settings.provider)(settings).prepare()
     with exclusive(f"lab run {scenario}"):
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{loaded.name}"

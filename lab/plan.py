@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lab import judging, registry
+from lab import registry, thresholds
 from lab.contracts import Capabilities
 from lab.errors import InputError
 from lab.model import Budget, Cell, CodeRef, GatePlan, Ladder, Plan, ServicePlan, Shape, Topology
@@ -129,7 +129,7 @@ def _gate(body: Serve) -> GatePlan | None:
         return None
     least, most = body.gate.least, body.gate.most
     looks = body.gate.looks or sorted({least, (least + most) // 2, most})
-    return GatePlan(thresholds=tuple(map(judging.threshold, body.gate.thresholds)), least=least, most=most, looks=tuple(looks))
+    return GatePlan(thresholds=tuple(map(thresholds.parse, body.gate.thresholds)), least=least, most=most, looks=tuple(looks))
 
 
 def _primary_rate(body: Serve) -> float:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lab import rundir, spawn
 from lab.errors import InputError, MachineError
@@ -82,7 +81,7 @@ class Worktrees:
             return ()
         there = [path for side in ("base", "head") if (path := self.folder / side).exists()]
         for path in there:
-            shutil.rmtree(path, onerror=_writable)
+            _remove(path)
         top = Path(self.repository.top)
         known = _known(top) if top.is_dir() else set()
         left = [self.folder / side for side in ("base", "head") if str(self.folder / side) in known]
@@ -125,12 +124,13 @@ def _known(top: Path) -> set[str]:
     return {line.removeprefix("worktree ") for line in lines if line.startswith("worktree ")}
 
 
-def _writable(remove: Callable[..., Any], path: str, _: object) -> None:
+def _remove(folder: Path) -> None:
     """Builds leave folders that even their owner may not write (Go's modules)."""
-    for each in (Path(path).parent, Path(path)):
-        if not each.is_symlink():
-            each.chmod(0o700)
-    remove(path)
+    for root, names, _ in os.walk(folder):  # from the top: each is opened before it is listed
+        for each in (Path(root) / name for name in names):
+            if not each.is_symlink():
+                each.chmod(0o700)
+    shutil.rmtree(folder)
 
 
 # ---- git -------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import msgspec
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
-from lab import judging, registry
+from lab import registry, thresholds
 from lab.errors import InputError
 from lab.model.workload import ModelSize
 
@@ -91,7 +91,7 @@ MOST_DEPLOYMENTS = 100  # per arm
 
 def _judged(text: str) -> str:
     """Refuses what the gate cannot read."""
-    judging.threshold(text)
+    thresholds.parse(text)
     return text
 
 

@@ -20,6 +20,7 @@ from busy import BUSY_MS
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body in one segment: no wait for a delayed ACK
 
     def do_GET(self):
         until = time.perf_counter() + BUSY_MS / 1e3

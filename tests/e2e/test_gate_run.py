@@ -78,6 +78,8 @@ def test_a_planted_slowdown_is_measured_and_the_run_stops_when_the_gate_is_decid
         assert comparison["answer"] in " ".join(lab(folder, "compare", "last").stdout.split())
     assert comparison["costs"] is None and comparison["rankings"] == []
     assert "service &#64;head" in (run / "report.md").read_text()
+    judged = lab(folder, "gate", "last")
+    assert judged.returncode != 0 and "PASS" not in judged.stdout and "Traceback" not in judged.stderr, judged
     assert "5 of 5" in lab(folder, "runs").stdout
     assert not (folder / "built.py").exists(), "builds run in worktrees"
     assert lab(folder, "run", "--resume", "last", program=JUDGED).returncode in (0, 4)

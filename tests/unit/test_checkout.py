@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,9 +98,11 @@ def test_a_crash_is_told(provider: Provider, folder: Path) -> None:
     provider.deploy(topology(), "d-1", 1)
     (process, *_) = [p for p in processes(folder) if "server.py" in p.cmdline()]
     process.kill()
-    process.wait(10)
-    provider.retire("d-1")
-    assert "crash" in [e.kind for e in provider.events("d-1")]
+    deadline = time.monotonic() + 20
+    while "crash" not in [e.kind for e in provider.events("d-1")]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert [u.instances for u in provider.usage()] == [0]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from lab.errors import InputError
 from lab.model import CodeRef, Plan
 from lab.settings import Settings
 from tests import repositories
-from tests.judges import judge_of_tests
 from tests.unit.summaries import group
 
 CHECKOUT = Capabilities(isolation="pinned", enforcement="affinity", deploys=False, measures_usage=True)
@@ -29,7 +27,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "workloads").mkdir()
     (tmp_path / "workloads" / "double.py").write_text(repositories.WORKLOAD)
     monkeypatch.setenv("LAB_PROJECT", str(tmp_path))
-    monkeypatch.setitem(sys.modules, "lab.thresholds", judge_of_tests())
     return tmp_path
 
 
