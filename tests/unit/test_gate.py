@@ -181,8 +181,8 @@ def test_an_early_look_spends_its_own_share_even_where_the_run_planned_no_more_i
 
 
 def test_a_run_whose_open_thresholds_no_deployment_can_decide_stops() -> None:
-    values = {"p50_ms": gates.noisy(20.0, 10), "p99_ms": gates.noisy(50.0, 10, spread=0.2)}
-    found = gates.pair(values, values)
+    base, head = ({"p50_ms": gates.noisy(20.0, 10, spread=0.01, seed=s), "p99_ms": gates.noisy(50.0, 10, seed=s)} for s in (1, 2))
+    found = gates.pair(base, head)
     plan = gates.plan(SLOWER, "p99_ms < 50")
     assert not decided(found, plan, 10)
     assert decided(replace(found, claims=("p50",)), plan, 10)
