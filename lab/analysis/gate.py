@@ -110,8 +110,9 @@ def _pairs(summary: Summary, gate: GatePlan) -> tuple[_Pair, ...]:
     heads = [g for g in summary.groups if g.code_ref != "base"]
     bases = {_subject(g): g for g in summary.groups if g.code_ref == "base"}
     pairs = tuple(_Pair(name=g.name.removesuffix(" @head"), base=bases.get(_subject(g)), head=g) for g in heads)
-    if not pairs:
-        raise InputError(f"{summary.run} measured no head: there is nothing to judge", AGAIN)
+    alone = [g.name for key, g in bases.items() if key not in map(_subject, heads)]
+    if not pairs or alone:
+        raise InputError(f"{summary.run} measured no head{f' beside {alone[0]}' if alone else ''}: there is nothing to judge", AGAIN)
     relative = next((t for t in gate.thresholds if t.against_base), None)
     without = next((p for p in pairs if p.base is None), None)
     if without is not None and (relative is not None or bases):

@@ -209,6 +209,13 @@ def test_no_base_is_an_error() -> None:
         judge(unsided, replace(gates.plan(SLOWER), refs=()))
 
 
+def test_a_base_without_its_head_is_an_error() -> None:
+    one, other = (gates.group(side, {"p50_ms": gates.noisy(20.0, N)}) for side in ("base", "head"))
+    gone = replace(one, name="gone @base", architecture="serverless")
+    with pytest.raises(InputError, match="no head beside gone @base"):
+        judge(gates.summary(one, other, gone), gates.plan(SLOWER))
+
+
 def test_a_run_with_one_side_is_judged_by_absolute_limits() -> None:
     unsided = gates.summary(gates.group("", {"p50_ms": gates.noisy(20.0, N)}))
     plan = replace(gates.plan("p50_ms < 25"), refs=(), deployments=N)
