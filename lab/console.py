@@ -188,7 +188,7 @@ def _gate(found: Plan) -> Iterator[str]:
         yield f"{'' if number else 'thresholds':<12}{threshold.text}"
     looks = ", ".join(map(str, gate.looks))
     yield f"stops       at {gate.looks[0]} deployments of each side at the earliest, at {gate.most} at the latest; looks at {looks}"
-    yield "            at a look it stops when every threshold is decided; what is open at the last one is INCONCLUSIVE, never a pass"
+    yield "            at a look it stops when the gate passes or fails; what is open at the last one is INCONCLUSIVE, never a pass"
     if gate.least < GATE_DEPLOYMENTS:
         yield f"WARNING     {too_few(gate.least)}"
 

@@ -48,12 +48,15 @@ def judge(summary: Summary, plan: Plan) -> Verdict:
 
 
 def decided(summary: Summary, plan: Plan, look: int) -> bool:
-    """Whether a run with `look` deployments per arm may stop: it passes or fails, was the last look, or cannot be judged by any number."""
+    """Whether a run with `look` deployments per arm may stop: it passes or fails, it was the last look, or what is open stays open with any
+    number of deployments."""
     try:
         found = _judge(summary, plan, look)
     except InputError:
         return True
-    return found.verdict != "INCONCLUSIVE" or look >= found.looks[-1]
+    if found.verdict != "INCONCLUSIVE" or look >= found.looks[-1]:
+        return True
+    return all(j.verdict != "INCONCLUSIVE" or _forbidden(summary, j.threshold) is not None for j in found.judged)
 
 
 def _judge(summary: Summary, plan: Plan, at: int | None) -> Verdict:
@@ -107,8 +110,9 @@ def _pairs(summary: Summary, gate: GatePlan) -> tuple[_Pair, ...]:
     heads = [g for g in summary.groups if g.code_ref != "base"]
     bases = {_subject(g): g for g in summary.groups if g.code_ref == "base"}
     pairs = tuple(_Pair(name=g.name.removesuffix(" @head"), base=bases.get(_subject(g)), head=g) for g in heads)
-    if not pairs:
-        raise InputError(f"{summary.run} measured no head: there is nothing to judge", AGAIN)
+    alone = [g.name for key, g in bases.items() if key not in map(_subject, heads)]
+    if not pairs or alone:
+        raise InputError(f"{summary.run} measured no head{f' beside {alone[0]}' if alone else ''}: there is nothing to judge", AGAIN)
     relative = next((t for t in gate.thresholds if t.against_base), None)
     without = next((p for p in pairs if p.base is None), None)
     if without is not None and (relative is not None or bases):
@@ -179,10 +183,12 @@ def _unusable(summary: Summary, gate: GatePlan, pair: _Pair, threshold: Threshol
             return f"{side.valid_deployments} valid deployments of {side.name}; the gate needs {gate.least}"
         if why := side.deployed[threshold.metric].why_missing:
             return f"{side.name}: {why}"
+    return _forbidden(summary, threshold)
+
+
+def _forbidden(summary: Summary, threshold: Threshold) -> str | None:
     needed = NEEDS.get(threshold.metric)
-    if needed is not None and needed not in summary.claims:
-        return no_claim(needed, summary.machine_class, summary.isolation)
-    return None
+    return None if needed is None or needed in summary.claims else no_claim(needed, summary.machine_class, summary.isolation)
 
 
 def decide(threshold: Threshold, group: str, found: Interval, alpha: float, *, floor: float | None = None) -> Judged:

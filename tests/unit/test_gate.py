@@ -180,6 +180,14 @@ def test_an_early_look_spends_its_own_share_even_where_the_run_planned_no_more_i
     assert found.looks == (10, 15, 20) and found.judged[0].alpha < 0.01
 
 
+def test_a_run_whose_open_thresholds_no_deployment_can_decide_stops() -> None:
+    base, head = ({"p50_ms": gates.noisy(20.0, 10, spread=0.01, seed=s), "p99_ms": gates.noisy(50.0, 10, seed=s)} for s in (1, 2))
+    found = gates.pair(base, head)
+    plan = gates.plan(SLOWER, "p99_ms < 50")
+    assert not decided(found, plan, 10)
+    assert decided(replace(found, claims=("p50",)), plan, 10)
+
+
 def test_a_run_that_can_never_be_judged_stops() -> None:
     assert decided(both(), gates.plan("cpu_ms < 5"), 10)
 
@@ -199,6 +207,13 @@ def test_no_base_is_an_error() -> None:
     unsided = gates.summary(gates.group("", {"p50_ms": gates.noisy(20.0, N)}))
     with pytest.raises(InputError, match="no base"):
         judge(unsided, replace(gates.plan(SLOWER), refs=()))
+
+
+def test_a_base_without_its_head_is_an_error() -> None:
+    one, other = (gates.group(side, {"p50_ms": gates.noisy(20.0, N)}) for side in ("base", "head"))
+    gone = replace(one, name="gone @base", architecture="serverless")
+    with pytest.raises(InputError, match="no head beside gone @base"):
+        judge(gates.summary(one, other, gone), gates.plan(SLOWER))
 
 
 def test_a_run_with_one_side_is_judged_by_absolute_limits() -> None:
