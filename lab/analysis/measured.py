@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from lab.analysis import samples
 from lab.analysis.counters import Counters
 from lab.analysis.samples import Samples
-from lab.analysis.stats import quantile
+from lab.analysis.stats import rank
+from lab.analysis.worth import Runs, joined, runs
 from lab.errors import InputError
 from lab.model import Cell, Event, Usage
 from lab.model.measure import MONOTONIC
 from lab.rundir import CellDir, CellStatus, RunDir
 
 Floats = NDArray[np.float64]
+MOST_HEADERS = 2000  # per deployment and step, evenly over the window: means need no more, and a header takes 50 us to read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,9 @@ class Step:
     """One rate on one deployment. `latency_ms` and `service_ms` are sorted and of headline operations, failures in them with the time-out.
     Wrong answers are left out, for speed counts only when the answer is right; how many they were stands in `wrong`. `offered` and the
     other counts are of all operations whose intended start lies in the window. `achieved` of them came back in time (see `_achieved`).
-    `completed` counts answers that arrived within the window, whenever they were asked for."""
+    `completed` counts answers that arrived within the window, whenever they were asked for. The runs are `latency_ms` and `service_ms` by
+    parts of the window. `told`: at most MOST_HEADERS right answers to headline operations, evenly over the window, rows `told_rows` of the
+    cell's samples; their headers speak for all."""
 
     index: int
     rate_per_s: float
@@ -35,6 +39,8 @@ class Step:
     end_s: float
     latency_ms: Floats
     service_ms: Floats
+    latency_runs: Runs
+    service_runs: Runs
     by_operation: Mapping[str, Floats]
     lag_ms: Floats
     offered: int
@@ -51,6 +57,8 @@ class Step:
     headline_checked: int
     cpu_architecture_s: float | None
     cpu_platform_s: float | None
+    told: Samples
+    told_rows: NDArray[np.int64]
 
     @property
     def window_s(self) -> float:
@@ -151,13 +159,12 @@ def _steps(cell: Cell, status: CellStatus, taken: Samples, headline: Sequence[st
     if unknown:
         what = f"cell {cell.id}: status.json has a window of step {unknown[0]}, the plan has {len(rates)} steps"
         raise InputError(what, "was plan.json changed? measure the cell again")
-    windows = taken.where(taken.during("window"))
-    done_s = np.sort(taken.done_s[taken.answered])
+    in_windows = taken.during("window")
     made = []
     for index, start_s, end_s in sorted(status.windows):
-        here = windows.where(windows.step == index)
-        completed = int(np.searchsorted(done_s, end_s, side="right") - np.searchsorted(done_s, start_s, side="left"))
-        made.append(_step(cell, (index, rates[index]), (start_s, end_s), here, headline, completed, counters))
+        rows = np.flatnonzero(in_windows & (taken.step == index))
+        completed = _count((taken.done_s >= start_s) & (taken.done_s <= end_s))
+        made.append(_step(cell, (index, rates[index]), (start_s, end_s), (rows, taken.where(rows)), headline, completed, counters))
     return tuple(made)
 
 
@@ -165,40 +172,57 @@ def _step(
     cell: Cell,
     at: tuple[int, float],
     window: tuple[float, float],
-    here: Samples,
+    of: tuple[NDArray[np.int64], Samples],
     headline: Sequence[str],
     completed: int,
     counters: Counters,
 ) -> Step:
+    """`of`: the samples of the window, and which rows of the cell's they are."""
+    rows, here = of
     timeout_s = cell.load.timeout_s
-    right = here.where(~here.wrong)
-    latency_ms, main = right.latency_ms(timeout_s), right.of(headline)
-    sent = np.isfinite(here.sent_s)
-    checked, asked = here.ok & (here.correct >= 0), here.of(headline)
+    sent, checked, asked, wrong = np.isfinite(here.sent_s), here.ok & (here.correct >= 0), here.of(headline), here.wrong
+    operations = {name: here.of((name,)) for name in here.operations}
+    right, latency_ms = ~wrong, here.latency_ms(timeout_s)
+    main = right & asked
+    place = (here.intended_s[main] - window[0]) / (window[1] - window[0])
+    latency_runs, service_runs = runs(latency_ms[main], place), runs(here.service_ms(timeout_s)[main], place)
+    told = _evenly(np.flatnonzero(main & here.ok & here.answered))
     return Step(
         index=at[0],
         rate_per_s=at[1],
         start_s=window[0],
         end_s=window[1],
-        latency_ms=np.sort(latency_ms[main]),
-        service_ms=np.sort(right.service_ms(timeout_s)[main]),
-        by_operation={name: np.sort(latency_ms[right.of((name,))]) for name in here.operations if here.of((name,)).any()},
+        latency_ms=joined(latency_runs),
+        service_ms=joined(service_runs),
+        latency_runs=latency_runs,
+        service_runs=service_runs,
+        by_operation={name: np.sort(latency_ms[right & mine]) for name, mine in operations.items() if mine.any()},
         lag_ms=np.sort((here.sent_s - here.intended_s)[sent] * 1e3),
         offered=len(here),
-        sent=int(sent.sum()),
-        dropped=int((~sent).sum()),
-        censored=int((sent & ~here.answered).sum()),
-        failed=int((~here.ok).sum()),
+        sent=_count(sent),
+        dropped=_count(~sent),
+        censored=_count(sent & ~here.answered),
+        failed=_count(~here.ok),
         achieved=_achieved(here, window[1]),
         completed=completed,
-        cold=int(here.cold.sum()),
-        checked={name: int((checked & here.of((name,))).sum()) for name in here.operations},
-        wrong={name: int((here.wrong & here.of((name,))).sum()) for name in here.operations},
-        headline_right=int((checked & asked & ~here.wrong).sum()),
-        headline_checked=int((checked & asked).sum()),
+        cold=_count(here.cold),
+        checked={name: _count(checked & mine) for name, mine in operations.items()},
+        wrong={name: _count(wrong & mine) for name, mine in operations.items()},
+        headline_right=_count(checked & main),
+        headline_checked=_count(checked & asked),
         cpu_architecture_s=counters.tier_cpu_s("architecture", *window),
         cpu_platform_s=counters.tier_cpu_s("platform", *window),
+        told=here.where(told),
+        told_rows=rows[told],
     )
+
+
+def _count(mask: NDArray[np.bool_]) -> int:
+    return int(np.count_nonzero(mask))
+
+
+def _evenly(places: NDArray[np.int64]) -> NDArray[np.int64]:
+    return places[:: max(1, -(-len(places) // MOST_HEADERS))]
 
 
 def _achieved(here: Samples, end_s: float) -> int:
@@ -206,5 +230,7 @@ def _achieved(here: Samples, end_s: float) -> int:
     arrivals need even on an idle service. Under overload the rest is the backlog, so this over the window is what the service can do."""
     if not here.ok.any():
         return 0
-    latency_s = np.sort((here.done_s - here.intended_s)[here.ok])
-    return int((here.ok & (here.done_s <= end_s + quantile(latency_s, 0.05))).sum())
+    latency_s = (here.done_s - here.intended_s)[here.ok]
+    quickest = rank(len(latency_s), 0.05)
+    patience_s = float(np.partition(latency_s, quickest)[quickest])
+    return _count(here.ok & (here.done_s <= end_s + patience_s))

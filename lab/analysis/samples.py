@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ from lab.rundir import CellDir
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+BATCH_ROWS = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class Samples:
     sent_s: Floats
     done_s: Floats
     ok: Mask
-    correct: NDArray[np.int64]
+    correct: NDArray[np.int8]
     cold: Mask
     bytes_sent: Floats
     bytes_received: Floats
@@ -43,7 +44,8 @@ class Samples:
     def __len__(self) -> int:
         return len(self.intended_s)
 
-    def where(self, chosen: Mask) -> Samples:
+    def where(self, chosen: Mask | NDArray[np.int64]) -> Samples:
+        """Those of a mask, or at these places."""
         kept: Any = {f.name: getattr(self, f.name)[chosen] for f in fields(self) if f.name not in ("operations", "phases")}
         return replace(self, **kept)
 
@@ -54,9 +56,8 @@ class Samples:
         return mask
 
     def of(self, operations: Sequence[str]) -> Mask:
-        wanted = [i for i, name in enumerate(self.operations) if name in operations]
-        mask: Mask = np.isin(self.operation, wanted)
-        return mask
+        wanted = np.array([name in operations for name in self.operations], bool)
+        return wanted[self.operation]
 
     @cached_property
     def answered(self) -> Mask:
@@ -82,13 +83,14 @@ class Samples:
         return np.where(self.ok & np.isfinite(took), took, np.fmax(took, timeout_s * 1e3))
 
 
-_TEXTS = ("operation", "phase", "server_timing")
+_REPEATED = ("operation", "phase")
+_TEXTS = (*_REPEATED, "server_timing")
 _NUMBERS = ("step", "intended_s", "sent_s", "done_s", "ok", "correct", "cold", "bytes_sent", "bytes_received")
 
 
 def read(cell: CellDir) -> Samples:
     """All requests of the cell; none when no file was written. Raises InputError when the Parquet file is damaged."""
-    table = _table(cell, ("operation", "phase", *_NUMBERS))
+    table = _table(cell, (*_REPEATED, *_NUMBERS))
     operations, operation = _codes(table["operation"])
     phases, phase = _codes(table["phase"])
     return Samples(
@@ -96,31 +98,52 @@ def read(cell: CellDir) -> Samples:
         phases=phases,
         operation=operation,
         phase=phase,
-        step=_numbers(table, "step", -1).astype(np.int64),
+        step=_numbers(table, "step", -1, np.int64),
         intended_s=_numbers(table, "intended_s", np.nan),
         sent_s=_numbers(table, "sent_s", np.nan),
         done_s=_numbers(table, "done_s", np.nan),
-        ok=_numbers(table, "ok", 0).astype(bool),
-        correct=_numbers(table, "correct", -1).astype(np.int64),
-        cold=_numbers(table, "cold", 0).astype(bool),
+        ok=_numbers(table, "ok", 0, bool),
+        correct=_numbers(table, "correct", -1, np.int8),
+        cold=_numbers(table, "cold", 0, bool),
         bytes_sent=_numbers(table, "bytes_sent", 0),
         bytes_received=_numbers(table, "bytes_received", 0),
     )
 
 
 def timing_headers(cell: CellDir, rows: NDArray[np.int64]) -> list[str]:
-    """The Server-Timing headers of these rows of `read`."""
-    column = _table(cell, ("server_timing",))["server_timing"]
-    return [str(header or "") for header in column.take(pa.array(rows)).to_pylist()]
+    """The Server-Timing headers of these rows of `read`, which ascend; never more than one batch of the column is in memory."""
+    found: list[str] = []
+    first = 0
+    for column in _headers(cell):
+        begin, end = np.searchsorted(rows, (first, first + len(column)))
+        found += [str(header or "") for header in column.take(pa.array(rows[begin:end] - first)).to_pylist()]
+        first += len(column)
+    return found
+
+
+def _headers(cell: CellDir) -> Iterator[Any]:
+    name = "server_timing"
+    if not cell.samples.is_file():
+        yield from _stream(cell, (name,))[name].chunks
+        return
+    with _reading(cell), pq.ParquetFile(cell.samples) as file:
+        for batch in file.iter_batches(BATCH_ROWS, columns=[name]):
+            yield batch[name]
 
 
 def _table(cell: CellDir, columns: tuple[str, ...]) -> Any:
-    if cell.samples.is_file():
-        try:
-            return pq.ParquetFile(cell.samples).read(list(columns))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"{cell.samples} cannot be read: {error}", "`lab run --resume RUN` measures this cell again") from error
-    return _stream(cell, columns)
+    if not cell.samples.is_file():
+        return _stream(cell, columns)
+    with _reading(cell), pq.ParquetFile(cell.samples, read_dictionary=[c for c in columns if c in _REPEATED]) as file:
+        return file.read(list(columns))
+
+
+@contextmanager
+def _reading(cell: CellDir) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{cell.samples} cannot be read: {error}", "`lab run --resume RUN` measures this cell again") from error
 
 
 def _stream(cell: CellDir, columns: tuple[str, ...]) -> Any:
@@ -137,16 +160,20 @@ def _stream(cell: CellDir, columns: tuple[str, ...]) -> Any:
 
 
 def _codes(column: Any) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    values = column.cast(pa.string()).dictionary_encode().unify_dictionaries().combine_chunks()
+    if not pa.types.is_dictionary(column.type):
+        column = column.cast(pa.string()).dictionary_encode()
+    values = column.unify_dictionaries().combine_chunks()
     if isinstance(values, pa.ChunkedArray):
         if values.num_chunks == 0:
             return (), np.empty(0, np.int32)
         values = values.chunk(0)
-    return tuple(values.dictionary.to_pylist()), values.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+    return tuple(values.dictionary.to_pylist()), values.indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
 
 
-def _numbers(table: Any, name: str, missing: float) -> Floats:
+def _numbers(table: Any, name: str, missing: float, kind: type = np.float64) -> Any:
     column = table[name]
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
-    return pc.fill_null(column.cast(pa.float64()), missing).to_numpy().astype(np.float64, copy=False)  # type: ignore[no-any-return]
+    if column.null_count:
+        column = pc.fill_null(column, pa.scalar(missing).cast(column.type))
+    return column.to_numpy().astype(kind, copy=False)

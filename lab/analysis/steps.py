@@ -11,15 +11,15 @@ from lab.analysis.measured import Measured, Step
 from lab.analysis.results import Curve, StepFigures
 from lab.analysis.stats import (
     mean_stat,
-    order_interval,
     percentile_name,
     quantile,
     quantile_stat,
-    samples_needed,
     share_stat,
     supports,
+    upper_bound,
 )
 from lab.analysis.validity import OFFERED_SHARE, primary_quantile
+from lab.analysis.worth import Runs, bounds
 from lab.model import Plan, Stat
 
 Floats = NDArray[np.float64]
@@ -42,6 +42,7 @@ def figures(cells: Sequence[Measured], rate_per_s: float, plan: Plan, wrong_limi
     steps = [step for _, step in pairs]
     latencies = [s.latency_ms for s in steps]
     latency, service = merged(latencies), merged([s.service_ms for s in steps])
+    queued, served = [s.latency_runs for s in steps], [s.service_runs for s in steps]
     quantiles = sorted({*HEADLINE, plan.slo_percentile / 100, primary_quantile(plan.primary_metric) or 0.5})
     offered = sum(s.offered for s in steps)
     lags = [s.lag_ms for s in steps]
@@ -49,16 +50,16 @@ def figures(cells: Sequence[Measured], rate_per_s: float, plan: Plan, wrong_limi
         rate_per_s=steps[0].rate_per_s,
         offered_per_s=mean_stat([s.offered / s.window_s for s in steps], "1/s"),
         achieved_per_s=mean_stat([s.achieved / s.window_s for s in steps], "1/s"),
-        latency={percentile_name(q): CLOSED if closed else quantile_stat(latency, q, "ms", latencies) for q in quantiles},
-        service={percentile_name(q): quantile_stat(service, q, "ms", [s.service_ms for s in steps]) for q in quantiles},
+        latency={percentile_name(q): CLOSED if closed else quantile_stat(latency, q, "ms", queued) for q in quantiles},
+        service={percentile_name(q): quantile_stat(service, q, "ms", served) for q in quantiles},
         error_rate=share_stat(sum(s.failed for s in steps), offered),
         wrong_rate=share_stat(*_wrong(steps), why_missing="no answer was checked"),
-        lag_p99_ms=quantile_stat(merged(lags), 0.99, "ms", lags),
+        lag_p99_ms=quantile_stat(merged(lags), 0.99, "ms", [(lag,) for lag in lags]),
         utilisation=_over([_utilisation(cell, step) for cell, step in pairs], "share"),
         cpu_ms_architecture=_over([s.cpu_ms(s.cpu_architecture_s) for s in steps], "ms"),
         cpu_ms_platform=_over([s.cpu_ms(s.cpu_platform_s) for s in steps], "ms"),
         held=not closed and _held(steps, latency, plan, wrong_limit),
-        percentiles=curve(latency),
+        percentiles=curve(latency, queued),
         per_deployment_ms=per_deployment_ms(latencies, primary_quantile(plan.primary_metric) or 0.5),
         by_operation=_by_operation(steps),
     )
@@ -69,13 +70,13 @@ def per_deployment_ms(latencies: Sequence[Floats], q: float) -> tuple[float, ...
     return tuple(quantile(one, q) for one in latencies) if all(supports(q, len(one)) for one in latencies) else ()
 
 
-def curve(ordered: Floats) -> Curve:
-    """Every quantile that the sample supports, with its order-statistic interval."""
+def curve(ordered: Floats, windows: Sequence[Runs] = ()) -> Curve:
+    """Every quantile that n supports, with its interval at what the samples are worth (at most from the smallest to the largest one)."""
     qs = [float(q) for q in _CURVE if supports(float(q), len(ordered))]
-    bounds = [order_interval(ordered, q) for q in qs]
-    return Curve(
-        x=tuple(qs), y=tuple(quantile(ordered, q) for q in qs), low=tuple(low for low, _ in bounds), high=tuple(high for _, high in bounds)
-    )
+    if not qs:
+        return Curve(x=(), y=(), low=(), high=())
+    found = bounds(ordered, qs, windows)
+    return Curve(x=tuple(qs), y=tuple(quantile(ordered, q) for q in qs), low=tuple(found.low.tolist()), high=tuple(found.high.tolist()))
 
 
 def _wrong(steps: Sequence[Step]) -> tuple[int, int]:
@@ -98,7 +99,7 @@ def _by_operation(steps: Sequence[Step]) -> dict[str, Stat]:
     """p50 of each operation."""
     names = sorted({name for s in steps for name in s.by_operation})
     columns = {name: [s.by_operation[name] for s in steps if name in s.by_operation] for name in names}
-    return {name: quantile_stat(merged(of), 0.5, "ms", of) for name, of in columns.items()}
+    return {name: quantile_stat(merged(of), 0.5, "ms", [(one,) for one in of]) for name, of in columns.items()}
 
 
 # ---- the highest rate that held --------------------------------------------------------------------------------------
@@ -109,8 +110,7 @@ def _held(steps: Sequence[Step], latency: Floats, plan: Plan, wrong_limit: float
     q = plan.slo_percentile / 100
     if not len(latency) or not all(_held_once(s, q, plan, wrong_limit) for s in steps):
         return False
-    worst = order_interval(latency, q)[1] if len(latency) >= samples_needed(q) else quantile(latency, q)
-    return worst <= plan.slo_ms
+    return upper_bound(latency, q, [s.latency_runs for s in steps]) <= plan.slo_ms
 
 
 def _held_once(step: Step, q: float, plan: Plan, wrong_limit: float) -> bool:

@@ -274,13 +274,13 @@ def _correct_share(at_primary: Sequence[Step]) -> float | None:
 
 def _floor(role: str, plan: Plan, valid: Sequence[Measured]) -> Mapping[str, Stat]:
     """p50, p95 and p99 of noop over all windows of the valid cells of that role."""
-    columns = [s.latency_ms for m in valid if m.cell.role == role for s in m.steps]
-    if not columns:
+    windows = [s for m in valid if m.cell.role == role for s in m.steps]
+    if not windows:
         planned = any(c.role == role for c in plan.cells)
         why = f"the {FLOOR[role]} is INVALID" if planned else f"the scenario does not measure the {FLOOR[role]}"
         return {percentile_name(q): Stat.missing("ms", why) for q in FLOOR_QUANTILES}
-    ordered = steps.merged(columns)
-    return {percentile_name(q): quantile_stat(ordered, q, "ms", columns) for q in FLOOR_QUANTILES}
+    ordered, runs = steps.merged([s.latency_ms for s in windows]), [s.latency_runs for s in windows]
+    return {percentile_name(q): quantile_stat(ordered, q, "ms", runs) for q in FLOOR_QUANTILES}
 
 
 def _driving(plan: Plan, valid: Sequence[Measured]) -> Driving:

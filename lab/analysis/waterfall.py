@@ -18,7 +18,6 @@ from lab.runtime import timing
 Floats = NDArray[np.float64]
 Cells = Sequence[tuple[Measured, Step]]
 NEAR_MEDIAN = (0.4, 0.6)
-MOST_HEADERS = 2000  # per deployment, evenly over the window: means need no more, and a header takes 50 us to read
 WRITES = ("put", "list")  # billed as writes by object stores; deletes are free
 SEQUENTIAL = ("stage", "hop", "queue", "cold")  # their durations add up to a request's stay; store and database lie inside stages
 WAITS = ("hop", "queue", "batch", "cold", "store", "database")  # what a request spends in no service's own work
@@ -58,18 +57,13 @@ class _Means:
 
 
 def requests(cells: Cells) -> tuple[_Request, ...]:
-    """Of all deployments given, at the step given with each, as many as MOST_HEADERS allows."""
+    """Of all deployments given, at the step given with each, those that the step kept to tell of it."""
     return tuple(request for cell, step in cells for request in _requests(cell, step))
 
 
 def _requests(cell: Measured, step: Step) -> Iterator[_Request]:
-    taken = samples.read(cell.folder)
-    chosen = taken.during("window") & (taken.step == step.index) & taken.ok & ~taken.wrong & taken.answered & taken.of(cell.headline)
-    rows = np.flatnonzero(chosen)
-    rows = rows[:: max(1, -(-len(rows) // MOST_HEADERS))]
-    headers = samples.timing_headers(cell.folder, rows)
-    here = taken.where(np.isin(np.arange(len(taken)), rows))
-    for i, header in enumerate(headers):
+    here = step.told
+    for i, header in enumerate(samples.timing_headers(cell.folder, step.told_rows)):
         intended, sent, done = here.intended_s[i], here.sent_s[i], here.done_s[i]
         yield _Request(
             latency_ms=float(done - intended) * 1e3,

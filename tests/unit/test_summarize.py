@@ -51,7 +51,11 @@ def test_percentiles_are_those_of_the_merged_distribution(good: Summary, name: s
         truth = _mixture_quantile(median, 0.3, 0.05 * np.array([score(name, b) for b in range(3)]), q)
         stat = step.latency[text]
         assert value(stat) == pytest.approx(truth, rel=0.02)
-        assert stat.n == 540 and stat.low is not None and stat.high is not None and stat.low < truth < stat.high
+        assert stat.n == 540
+        if q == 0.5:
+            assert stat.low is not None and stat.high is not None and stat.low < truth < stat.high
+        else:
+            assert stat.low is None and "no interval: 540 samples tell as much as" in stat.why_missing
         assert value(step.service[text]) == pytest.approx(value(stat) - 0.5)
 
 
