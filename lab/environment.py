@@ -43,11 +43,11 @@ def physical_cores(allowed: Collection[int] | None = None, topology: Path = TOPO
     groups: dict[int, frozenset[int]] = {}
     for cpu in usable:
         path = topology / f"cpu{cpu}" / "topology" / "thread_siblings_list"
-        groups[cpu] = _cpu_list(path.read_text()) & usable | {cpu} if path.is_file() else frozenset({cpu})
+        groups[cpu] = cpu_list(path.read_text()) & usable | {cpu} if path.is_file() else frozenset({cpu})
     return groups
 
 
-def _cpu_list(text: str) -> frozenset[int]:
+def cpu_list(text: str) -> frozenset[int]:
     """'0,4' or '0-1' as the kernel prints CPU lists."""
     found: set[int] = set()
     for part in text.strip().split(","):
