@@ -57,11 +57,17 @@ def _learned(settings: Settings) -> dict[str, float]:
     return rundir.decode(path.read_bytes(), dict[str, float], str(path)) if path.is_file() else {}
 
 
+def learned_spreads(settings: Settings) -> dict[str, float]:
+    """What was learned on this machine: workload, sizes and metric -> log-scale standard deviation between deployments."""
+    return _learned(settings)
+
+
 # ---- run -------------------------------------------------------------------------------------------------------------
 
 
 def run(scenario: str, settings: Settings, mode: Mode, keep: bool) -> Finished:
     from lab import rework  # half a second of statistics that an error in the scenario need not wait for
+    from lab.workshops import learner
 
     loaded = load(scenario)
     plan = _compile(loaded, settings)
@@ -69,9 +75,12 @@ def run(scenario: str, settings: Settings, mode: Mode, keep: bool) -> Finished:
     with exclusive(f"lab run {scenario}"):
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{loaded.name}"
         made = RunDir(Path(settings.runs) / name)
+        sealed = learner.seal(registry.find("scenarios", scenario), loaded.sha256, made)
         about = environment.subject(Path.cwd(), loaded.sha256, plan.seed)
         rundir.write(made.plan, rundir.encode(plan))
         rundir.write(made.environment, rundir.encode(environment.snapshot(settings.provider, plan.isolation, about)))
+        if sealed is not None:
+            rundir.write(made.root / learner.SEAL, rundir.encode(sealed))
         found = _execute(made, plan, settings, mode, keep)
     spread = rework.spread(found)
     if spread is not None:
