@@ -246,7 +246,8 @@ def workshop_list(call: Invocation) -> None:
     from lab.workshops import learner, words
 
     found = learner.lessons()
-    console.said(words.lessons(found), found, as_json=call.json)
+    titles = {name: one.title for name, one in found.items()}
+    console.said(words.lessons(titles), titles, as_json=call.json)
 
 
 @workshop.command("start")

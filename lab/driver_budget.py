@@ -4,7 +4,6 @@ A rate is held when the driver keeps within the lag and the CPU of a valid cell,
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -128,15 +127,15 @@ def learn(settings: Settings, cpu: int | None, report: Callable[[str], None] = l
     others = () if cpu is None else tuple(c for group in cores.allowed() if cpu not in group for c in group)
     topology = place(Subject(architecture="three_tier"), "noop", "S", Budget())
     probes: list[Probe] = []
-    with tempfile.TemporaryDirectory(prefix="lab-driver-") as name, contextlib.ExitStack() as stack:
-        folder = Path(name)
-        report("the driver's budget: starting a service that does nothing")
-        url = stack.enter_context(served(topology, folder, others))
-        for _ in range(PASSES):
+    with tempfile.TemporaryDirectory(prefix="lab-driver-") as name:
+        for number in range(PASSES):
             if not (rates := next_rates(probes)):
                 break
             report(f"the driver's budget: {rates[0]:.0f} to {rates[-1]:.0f} requests/s")
-            probes += _probe(url, rates, folder, () if cpu is None else (cpu,))
+            folder = Path(name) / str(number)
+            # A new service for each pass: one that was asked too much still works off what nobody waits for any more.
+            with served(topology, folder, others) as url:
+                probes += _probe(url, rates, folder, () if cpu is None else (cpu,))
     found = conclude(tuple(probes), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     rundir.write(_path(settings), rundir.encode(found))
     return found.rate_per_s
@@ -147,8 +146,8 @@ def _probe(url: str, rates: tuple[float, ...], folder: Path, cpus: tuple[int, ..
     load = Ladder(
         rates_per_s=rates,
         window_s=WINDOW_S,
-        warmup_max_s=0.5,
-        warmup_rate_per_s=50.0,
+        warmup_max_s=1.0,
+        warmup_rate_per_s=100.0,
         drain_s=DRAIN_S,
         timeout_s=TIMEOUT_S,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,4 +116,10 @@ def _measure_spread(settings: Settings, mode: Mode) -> tuple[str, float | None]:
 def _measure_driver(settings: Settings, mode: Mode) -> None:
     pinned = cores.here(1.0).rest
     with exclusive("lab doctor --noise --driver"), progress(mode, driver_budget.LONGEST_S) as shown:
-        driver_budget.learn(settings, pinned[-1] if pinned else None, shown.phase)
+        began = time.monotonic()
+
+        def say(text: str) -> None:
+            shown.reach(time.monotonic() - began)
+            shown.phase(text)
+
+        driver_budget.learn(settings, pinned[-1] if pinned else None, say)

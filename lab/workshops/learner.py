@@ -94,7 +94,7 @@ class Begun:
     """`steps`: what the learner does next, in order."""
 
     title: str
-    folder: Path
+    folder: str
     steps: tuple[str, ...]
 
 
@@ -109,11 +109,11 @@ def start(name: str, into: Path) -> Begun:
     rundir.write(folder / STARTED, rundir.encode(begun))
     runs = (f"lab run {name}/{path.name}" for path in found.scenarios)
     steps = (f"read {name}/lesson.md", f"fill in {name}/{PREDICTIONS}", *runs, f"lab workshop check {name}")
-    return Begun(title=found.title, folder=folder, steps=steps)
+    return Begun(title=found.title, folder=str(folder), steps=steps)
 
 
 def blank(found: Lesson) -> str:
-    lines = [f"# {found.title}: what do you expect? Fill in every line before the run; the run seals it.", ""]
+    lines = [f"# {found.title}", "# What do you expect? Fill in every line before the run; the run seals them.", ""]
     for number, q in enumerate(found.questions(), 1):
         lines += [f"# {number}. {q.ask}", f"#    {q.wanted}", f"{q.id}:", ""]
     return "\n".join(lines)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from lab.workshops.check import Checked
-from lab.workshops.learner import Begun, Lesson
+from lab.workshops.learner import Begun
 from lab.workshops.lesson import Judged
 
 MARKS = {True: "right", False: "not so", None: "your run cannot tell"}
 
 
-def lessons(found: Mapping[str, Lesson]) -> list[str]:
-    width = max(map(len, found), default=0)
-    return [*(f"{name:<{width}}  {one.title}" for name, one in found.items()), "", "`lab workshop start NAME` begins one"]
+def lessons(titles: Mapping[str, str]) -> list[str]:
+    width = max(map(len, titles), default=0)
+    return [*(f"{name:<{width}}  {title}" for name, title in titles.items()), "", "`lab workshop start NAME` begins one"]
 
 
 def begun(found: Begun) -> list[str]:

@@ -39,7 +39,7 @@ def test_it_has_pages_scenarios_and_questions_of_its_own(name: str) -> None:
 
 @each_workshop
 def test_an_unfilled_file_of_predictions_asks_for_every_question(name: str, tmp_path: Path) -> None:
-    folder = learner.start(name, tmp_path).folder
+    folder = Path(learner.start(name, tmp_path).folder)
     found = learner.lesson(name)
     assert yaml.safe_load((folder / learner.PREDICTIONS).read_text()) == {q.id: None for q in found.questions()}
     with pytest.raises(InputError) as raised:

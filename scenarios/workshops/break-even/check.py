@@ -101,6 +101,11 @@ def even(evidence: Evidence) -> Truth:
     return Truth(shows=stat.value, low=stat.low, high=stat.high, why=f"{found.sentence}{modelled}")
 
 
+def _time_usd(found: Priced, traffic_per_s: float) -> float:
+    """What of the functions' month is time in functions; as in the total, without prices of grade C."""
+    return sum(x.allocation_usd for x in found.at(FUNCTIONS, traffic_per_s).lines if x.kind == "compute" and x.grade != "C")
+
+
 def _moved(before: float | None, after: float | None) -> float | None:
     return after / before if before and after else None
 
@@ -139,8 +144,8 @@ def half_price(evidence: Evidence) -> Truth:
     if moved is None:
         return Truth(shows=None, why=f"with or without the half price the curves do not cross below {HIGHEST_PER_S:g} requests/s")
     shows = "more than twice" if moved > 2.1 else "about twice" if moved > 1.9 else "less than twice"
-    lines = now.at(FUNCTIONS, HIGH_PER_S).lines
-    total, duration = sum(x.allocation_usd for x in lines), sum(x.allocation_usd for x in lines if x.kind == "compute")
+    bill = now.at(FUNCTIONS, HIGH_PER_S)
+    total, duration = bill.month_allocation.value or 0.0, _time_usd(now, HIGH_PER_S)
     why = (
         f"the break-even rises {moved:.2f} times. Of the ${total:,.0f} for functions at {HIGH_PER_S:g} requests/s only ${duration:,.0f} "
         f"({duration / total:.0%}) are time in functions: requests, gateway, store and database keep their price, some of it on both sides"
@@ -152,7 +157,7 @@ def rounding(evidence: Evidence) -> Truth:
     now = priced(evidence)
     rule = now.book.mapping.function.granularity
     after = _with(now.summary, _factor(now.book, [rule], GRAIN_MS / now.book.rule(rule)))
-    paid, then = (sum(x.allocation_usd for x in p.at(FUNCTIONS, LOW_PER_S).lines if x.kind == "compute") for p in (now, after))
+    paid, then = _time_usd(now, LOW_PER_S), _time_usd(after, LOW_PER_S)
     if not paid:
         return Truth(shows=None, why="no time in functions was billed")
     function = _function(now)
