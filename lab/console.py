@@ -102,6 +102,8 @@ def noise(found: Fitness, *, as_json: bool) -> None:
     rate = found.readings.driver_rate_per_s
     learned = "not told: `lab doctor --noise --driver` measures it" if rate is None else f"{rate:.0f} requests/s for each process"
     out.print(f"driver      {learned}")
+    for note in found.notes:
+        out.print(f"note        {escape(note)}")
     for sentence in found.invalid_now:
         out.print(f"[red]INVALID[/]     now, because {escape(sentence)}")
     return None

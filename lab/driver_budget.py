@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lab import cores, environment, rundir
+from lab import cores, cpu_times, environment, rundir
 from lab.analysis import samples
 from lab.analysis.samples import Samples
-from lab.analysis.validity import DRIVER_CPU_LIMIT, LAG_LIMIT_MS
+from lab.analysis.validity import DRIVER_CPU_LIMIT, FOREIGN_LIMIT, LAG_LIMIT_MS
 from lab.errors import UnusableError
 from lab.load.drive import drive
 from lab.load.job import DriveJob
@@ -133,12 +133,21 @@ def learn(settings: Settings, cpu: int | None, report: Callable[[str], None] = l
                 break
             report(f"the driver's budget: {rates[0]:.0f} to {rates[-1]:.0f} requests/s")
             folder = Path(name) / str(number)
+            before = cpu_times.read()
             # A new service for each pass: one that was asked too much still works off what nobody waits for any more.
             with served(topology, folder, others) as url:
                 probes += _probe(url, rates, folder, () if cpu is None else (cpu,))
+            _refuse_noise(cpu_times.foreign_cores(before, cpu_times.read()))
     found = conclude(tuple(probes), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     rundir.write(_path(settings), rundir.encode(found))
     return found.rate_per_s
+
+
+def _refuse_noise(foreign_cores: float) -> None:
+    """A rate that was learned beside other programs would be wrong for every plan to come."""
+    if foreign_cores > FOREIGN_LIMIT:
+        what = f"the driver's rate could not be measured: other programs used {foreign_cores:.2f} of a core; limit {FOREIGN_LIMIT:g}"
+        raise UnusableError(what, "close other programs, then `lab doctor --noise --driver`")
 
 
 def _probe(url: str, rates: tuple[float, ...], folder: Path, cpus: tuple[int, ...]) -> list[Probe]:

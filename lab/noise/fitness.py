@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from lab import cores, driver_budget, environment, execute, rework
+from lab import cores, cpu_times, driver_budget, environment, execute, rework
+from lab.errors import UnusableError
 from lab.load.timerfd import TimerFd
 from lab.measuring import exclusive
 from lab.noise import readers
@@ -29,15 +30,16 @@ def measure(settings: Settings, mode: Mode, *, aa: bool = False, driver: bool = 
     """`aa`: measure the spread between deployments now; `driver`: the rate that one driver process holds. Else both are what was learned.
 
     Raises MachineError while a run measures on this machine: each would disturb the other."""
-    spread_of, spread = _measure_spread(settings, mode) if aa else _worst(execute.learned_spreads(settings))
+    notes: list[str] = []
+    spread_of, spread = _measure_spread(settings, mode, notes) if aa else _worst(execute.learned_spreads(settings))
     if driver:
-        _measure_driver(settings, mode)
+        _measure_driver(settings, mode, notes)
     share = cores.here(1.0)
     groups = environment.physical_cores()
     with exclusive("lab doctor --noise"), progress(mode, _seconds(len(groups))) as shown:
         read = _Probing(shown, tuple(sorted(groups)), share).readings()
     read = replace(read, spread=spread, spread_of=spread_of, driver_rate_per_s=driver_budget.learned(settings))
-    return judge(read, environment.claims(share.isolation))
+    return replace(judge(read, environment.claims(share.isolation)), notes=tuple(notes))
 
 
 def _loop_s(cpus: int) -> float:
@@ -58,11 +60,11 @@ class _Probing:
 
     def readings(self) -> Readings:
         load1 = psutil.getloadavg()[0]  # before the probes are in it
-        before, rest = readers.cpu_times(), self.share.rest
+        before, rest = cpu_times.read(), self.share.rest
         self.shown.phase("clock and timers, on the driver's CPUs")
         step, wake, sleep = (readers.probe(name, s, rest) for name, s in (("step", STEP_S), ("wake", WAKE_S), ("sleep", SLEEP_S)))
         loops = tuple(self._loops(STEP_S + WAKE_S + SLEEP_S + 3 * START_S))
-        after = readers.cpu_times()
+        after = cpu_times.read()
         groups = environment.physical_cores()
         return Readings(
             clock_step_ms=step.p50_ms,
@@ -70,8 +72,8 @@ class _Probing:
             wake_by="timerfd" if TimerFd.available else "event loop",
             sleep=sleep,
             loops=loops,
-            steal_share=readers.steal_share(before, after),
-            foreign_cores=readers.foreign_cores(before, after),
+            steal_share=cpu_times.steal_share(before, after),
+            foreign_cores=cpu_times.foreign_cores(before, after),
             load1=load1,
             cpus=len(self.cpus),
             physical_cores=len(set(groups.values())),
@@ -105,15 +107,19 @@ def _worst(learned: Mapping[str, float]) -> tuple[str, float | None]:
     return worst, learned.get(worst)
 
 
-def _measure_spread(settings: Settings, mode: Mode) -> tuple[str, float | None]:
+def _measure_spread(settings: Settings, mode: Mode, notes: list[str]) -> tuple[str, float | None]:
     """A few short deployments of noop; what is learned from them stands in $LAB_HOME/spread, as from any run."""
     provider = settings.provider if settings.provider in AA_PROVIDERS else AA_PROVIDERS[0]
     with tempfile.TemporaryDirectory(prefix="lab-aa-") as runs:
         found = execute.run(str(AA), replace(settings, provider=provider, runs=runs), mode, False)
-    return f"noop on {provider}, now", rework.spread(found)
+    spread = rework.spread(found)
+    if spread is None:
+        reasons = (f"{c.cell}: {reason}" for c in found.summary.cells for reason in c.reasons)
+        notes.append(f"the A/A spread could not be measured now: {next(reasons, 'too few deployments')}")
+    return f"noop on {provider}, now", spread
 
 
-def _measure_driver(settings: Settings, mode: Mode) -> None:
+def _measure_driver(settings: Settings, mode: Mode, notes: list[str]) -> None:
     pinned = cores.here(1.0).rest
     with exclusive("lab doctor --noise --driver"), progress(mode, driver_budget.LONGEST_S) as shown:
         began = time.monotonic()
@@ -122,4 +128,7 @@ def _measure_driver(settings: Settings, mode: Mode) -> None:
             shown.reach(time.monotonic() - began)
             shown.phase(text)
 
-        driver_budget.learn(settings, pinned[-1] if pinned else None, say)
+        try:
+            driver_budget.learn(settings, pinned[-1] if pinned else None, say)
+        except UnusableError as error:
+            notes.append(error.what)

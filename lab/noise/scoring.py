@@ -45,7 +45,7 @@ class Withheld:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fitness:
     """`score` of 100; `untold` points could not be judged and are not in it. `invalid_now`: sentences with which a cell measured in this
-    state would be INVALID."""
+    state would be INVALID. `notes`: what was asked for and could not be measured."""
 
     score: int
     untold: int
@@ -55,6 +55,7 @@ class Fitness:
     invalid_now: tuple[str, ...]
     parts: tuple[Part, ...]
     readings: Readings
+    notes: tuple[str, ...] = ()
 
 
 def judge(r: Readings, claims: tuple[str, ...]) -> Fitness:

@@ -105,12 +105,19 @@ def test_nothing_is_learned_until_it_is_measured_and_another_machine_learns_anew
     assert driver_budget.learned(settings) is None
 
 
+def test_nothing_is_learned_beside_other_programs() -> None:
+    driver_budget._refuse_noise(0.2)
+    with pytest.raises(UnusableError, match=r"other programs used 1\.04 of a core; limit 0\.25"):
+        driver_budget._refuse_noise(1.04)
+
+
 @pytest.mark.slow
 def test_the_real_driver_is_measured_and_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few and low rates: whether this machine is fast is not the question here."""
     monkeypatch.setattr(driver_budget, "COARSE_PER_S", (20.0, 40.0))
     monkeypatch.setattr(driver_budget, "HIGHEST_PER_S", 40.0)
     monkeypatch.setattr(driver_budget, "LAG_LIMIT_MS", 2000.0)
+    monkeypatch.setattr(driver_budget, "FOREIGN_LIMIT", 99.0)
     settings, said = Settings(home=str(tmp_path)), list[str]()
     assert driver_budget.learn(settings, None, said.append) == 40.0
     assert driver_budget.learned(settings) == 40.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from lab import environment
+from lab import cpu_times, environment
 from lab.cli import lab
+from lab.cpu_times import CpuTimes
 from lab.errors import MachineError
 from lab.noise import readers, scoring
 from lab.noise.probe import PROBES
-from lab.noise.readers import CpuTimes
 from lab.noise.readings import Loop, Readings, Times
 from lab.noise.scoring import judge, share
 
@@ -136,12 +137,12 @@ def test_steal_and_foreign_cpu_between_two_readings() -> None:
     """Ten seconds of two CPUs: 4 s user of which 3 are ours, 1 s stolen, 2 s of waiting for the disk."""
     before = cpu(1.0, 100.0, user=50.0, system=5.0, idle=70.0, iowait=0.0, steal=2.0)
     after = cpu(4.0, 110.0, user=54.0, system=5.0, idle=83.0, iowait=2.0, steal=3.0)
-    assert readers.steal_share(before, after) == pytest.approx(1 / 20)
-    assert readers.foreign_cores(before, after) == pytest.approx(0.1)
+    assert cpu_times.steal_share(before, after) == pytest.approx(1 / 20)
+    assert cpu_times.foreign_cores(before, after) == pytest.approx(0.1)
 
 
 def test_steal_is_not_told_where_the_system_has_none() -> None:
-    assert readers.steal_share(cpu(0, 0, user=1, idle=1), cpu(0, 1, user=2, idle=2)) is None
+    assert cpu_times.steal_share(cpu(0, 0, user=1, idle=1), cpu(0, 1, user=2, idle=2)) is None
 
 
 def test_a_system_that_tells_nothing_is_read_as_none(tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_what_the_kernel_tells_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", PROBES)
 def test_probes_measure_this_machine_from_a_process_of_their_own(name: str) -> None:
-    cpus = environment.cores()[:1] if hasattr(readers.os, "sched_setaffinity") else ()
+    cpus = environment.cores()[:1] if hasattr(os, "sched_setaffinity") else ()
     found = readers.probe(name, 0.2, cpus)
     assert found.n > 1
     assert 0 < found.p50_ms <= found.p99_ms <= found.max_ms
