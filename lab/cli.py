@@ -64,12 +64,21 @@ def lab(context: click.Context, /, quiet: bool, as_json: bool, given: tuple[str,
 
 
 @lab.command()
+@click.option("--noise", is_flag=True, help="How fit this machine is to measure, in some 15 seconds: score, and what to do about it.")
+@click.option("--aa", is_flag=True, help="With --noise: measure the spread between deployments of the same thing now.")
+@click.option("--driver", is_flag=True, help="With --noise: measure the requests/s that one driver process holds.")
 @click.pass_obj
-def doctor(call: Invocation) -> None:
+def doctor(call: Invocation, noise: bool, aa: bool, driver: bool) -> None:
     """Say what works on this machine, what is missing, and how to get it. Exit 3 when the chosen provider cannot work."""
     from lab import console, doctor
 
     settings = call.settings()
+    if (aa or driver) and not noise:
+        raise click.UsageError("--aa and --driver belong to --noise")
+    if noise:
+        from lab.noise.fitness import measure
+
+        return console.noise(measure(settings, call.mode, aa=aa, driver=driver), as_json=call.json)
     found = doctor.findings(settings)
     console.doctor(found, settings, as_json=call.json)
     sys.exit(3 if any(f.needed and f.state == "missing" for f in found) else 0)
@@ -278,6 +287,49 @@ def train(call: Invocation, scenario: str) -> None:
 
     for path in execute.train(scenario):
         click.echo(path)
+
+
+@lab.group()
+def workshop() -> None:
+    """Lessons of predict, run, explain: at most 20 minutes each, checked from your own run."""
+
+
+@workshop.command("list")
+@click.pass_obj
+def workshop_list(call: Invocation) -> None:
+    """List the lessons and what each is about; folders in scenarios/workshops/ of your own come first."""
+    from lab import console
+    from lab.workshops import learner, words
+
+    found = learner.lessons()
+    titles = {name: one.title for name, one in found.items()}
+    console.said(words.lessons(titles), titles, as_json=call.json)
+
+
+@workshop.command("start")
+@click.argument("name")
+@click.pass_obj
+def workshop_start(call: Invocation, name: str) -> None:
+    """Copy the lesson NAME into this folder, with predictions to fill in, and say what comes next."""
+    from lab import console
+    from lab.workshops import learner, words
+
+    begun = learner.start(name, Path.cwd())
+    console.said(words.begun(begun), begun, as_json=call.json)
+
+
+@workshop.command("check")
+@click.argument("name")
+@click.argument("run", nargs=-1)
+@click.pass_obj
+def workshop_check(call: Invocation, name: str, run: tuple[str, ...]) -> None:
+    """Hold your predictions for the lesson NAME against your own runs of it: your newest ones, or RUN."""
+    from lab import console
+    from lab.workshops import words
+    from lab.workshops.check import check
+
+    found = check(name, Path.cwd(), Path(call.settings().runs), [_run(call, each) for each in run])
+    console.said(words.checked(found), found, as_json=call.json)
 
 
 def _run(call: Invocation, name: str) -> RunDir:

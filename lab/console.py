@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lab.analysis.verdict import Verdict
     from lab.doctor import Finding
     from lab.history import Rebuilt
+    from lab.noise.scoring import Fitness
     from lab.rework import Finished
     from lab.rundir import RunDir
     from lab.settings import Settings
@@ -84,6 +85,30 @@ def doctor(found: Sequence[Finding], settings: Settings, *, as_json: bool) -> No
     out.print(
         f"\nprovider {settings.provider} cannot work here: {', '.join(bad)}" if bad else f"\nprovider {settings.provider} can work here."
     )
+    return None
+
+
+def noise(found: Fitness, *, as_json: bool) -> None:
+    if as_json:
+        return _json(found)
+    table = _table("points", "what", "found", "wanted", "what to do", numbers=["points"])
+    for p in found.parts:
+        points = f"- of {p.most}" if p.points is None else f"{p.points:g} of {p.most}"
+        table.add_row(points, *map(escape, (p.name, p.found, p.wanted, p.advice)))
+    out = _out()
+    out.print(table)
+    untold = f"; {found.untold} points were not told by the system" if found.untold else ""
+    out.print(f"\nscore       {found.score} of 100{untold}")
+    out.print(f"class       {found.machine_class}; may claim {', '.join(found.claims)}")
+    for claim in found.withheld:
+        out.print(f"            no claim on {claim.claim}: {claim.why}")
+    rate = found.readings.driver_rate_per_s
+    learned = "not told: `lab doctor --noise --driver` measures it" if rate is None else f"{rate:.0f} requests/s for each process"
+    out.print(f"driver      {learned}")
+    for note in found.notes:
+        out.print(f"note        {escape(note)}")
+    for sentence in found.invalid_now:
+        out.print(f"[red]INVALID[/]     now, because {escape(sentence)}")
     return None
 
 
@@ -281,4 +306,12 @@ def runs(folder: Path, *, as_json: bool) -> None:
         table.add_row(*map(escape, (r.name, r.scenario, r.started_at, f"{r.done} of {r.cells}", r.ended)))
     _out().print(table)
     sys.stdout.write("" if found else f"no runs in {folder}; `lab run quick` makes one\n")
+    return None
+
+
+def said(lines: Sequence[str], value: object, *, as_json: bool) -> None:
+    """Plain lines for people, the value that they tell of for machines."""
+    if as_json:
+        return _json(value)
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
     return None

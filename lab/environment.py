@@ -55,7 +55,7 @@ def physical_cores(allowed: Collection[int] | None = None, topology: Path = TOPO
     groups: dict[int, frozenset[int]] = {}
     for cpu in usable:
         path = topology / f"cpu{cpu}" / "topology" / "thread_siblings_list"
-        groups[cpu] = _cpu_list(path.read_text()) & usable | {cpu} if path.is_file() else frozenset({cpu})
+        groups[cpu] = cpu_list(path.read_text()) & usable | {cpu} if path.is_file() else frozenset({cpu})
     return groups
 
 
@@ -65,7 +65,7 @@ def shared_cpus(driver: Collection[int], system: Collection[int], topology: Path
     return tuple(sorted(cpu for cpu in driver if groups[cpu] & set(system)))
 
 
-def _cpu_list(text: str) -> frozenset[int]:
+def cpu_list(text: str) -> frozenset[int]:
     """'0,4' or '0-1' as the kernel prints CPU lists."""
     found: set[int] = set()
     for part in text.strip().split(","):

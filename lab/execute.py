@@ -52,10 +52,19 @@ def _implied(scenario: Scenario, settings: Settings) -> Settings:
 
 
 def _compile(scenario: Scenario, settings: Settings, against: Against | None) -> Plan:
+    from lab import driver_budget  # a second of statistics, which an error in the scenario need not wait for
+
     sides = refs.resolve(registry.project(), against.base, against.allow_dirty) if against else ()
     provider = registry.provider(settings.provider)(settings)
     cpus = 1.0 if isinstance(scenario.body, Train) else scenario.body.budget.cpus
-    return compile(scenario, settings, provider.capabilities(cpus), spread=_learned(settings).get(_question(scenario.body)), refs=sides)
+    return compile(
+        scenario,
+        settings,
+        provider.capabilities(cpus),
+        spread=learned_spreads(settings).get(_question(scenario.body)),
+        rate_per_driver_per_s=driver_budget.learned(settings),
+        refs=sides,
+    )
 
 
 def _question(body: Serve | Train) -> str:
@@ -68,7 +77,7 @@ def _spreads(settings: Settings) -> Path:
     return Path(settings.home).expanduser() / "spread" / f"{identity}.json"
 
 
-def _learned(settings: Settings) -> dict[str, float]:
+def learned_spreads(settings: Settings) -> dict[str, float]:
     """question -> log-scale standard deviation between deployments of the same thing, from the last run on this very machine."""
     path = _spreads(settings)
     return rundir.decode(path.read_bytes(), dict[str, float], str(path)) if path.is_file() else {}
@@ -79,6 +88,7 @@ def _learned(settings: Settings) -> dict[str, float]:
 
 def run(scenario: str, settings: Settings, mode: Mode, keep: bool, against: Against | None = None) -> Finished:
     from lab import rework  # half a second of statistics that an error in the scenario need not wait for
+    from lab.workshops import learner
 
     loaded = load(scenario)
     settings = _implied(loaded, settings)
@@ -87,15 +97,17 @@ def run(scenario: str, settings: Settings, mode: Mode, keep: bool, against: Agai
     with exclusive(f"lab run {scenario}"):
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{loaded.name}"
         made = RunDir(Path(settings.runs) / name)
+        sealed = learner.seal(registry.find("scenarios", scenario), loaded.sha256, made)
         about = environment.subject(Path.cwd(), loaded.sha256, plan.seed, " ".join(f"{r.name} {r.commit}" for r in plan.refs))
+        seen = environment.snapshot(settings.provider, plan.isolation, about, shared=_shared(plan, settings))
         rundir.write(made.plan, rundir.encode(plan))
-        rundir.write(
-            made.environment, rundir.encode(environment.snapshot(settings.provider, plan.isolation, about, shared=_shared(plan, settings)))
-        )
+        rundir.write(made.environment, rundir.encode(seen))
+        if sealed is not None:
+            rundir.write(made.root / learner.SEAL, rundir.encode(sealed))
         found = _execute(made, plan, settings, mode, keep)
     spread = rework.spread(found)
     if spread is not None:
-        learned = {**_learned(settings), _question(loaded.body): spread}
+        learned = {**learned_spreads(settings), _question(loaded.body): spread}
         rundir.write(_spreads(settings), rundir.encode(learned))
     return found
 

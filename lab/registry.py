@@ -82,7 +82,10 @@ def _module(kind: Kind, name: str) -> ModuleType:
     path = find(kind, name)
     if path.is_relative_to(PACKAGE / kind):
         return importlib.import_module(f"lab.{kind}.{name}")
-    alias = f"lab_{kind}_{name}"
+    return _loaded(f"lab_{kind}_{name}", path)
+
+
+def _loaded(alias: str, path: Path) -> ModuleType:
     known = sys.modules.get(alias)
     if known is not None and known.__file__ == str(path):
         return known
@@ -104,6 +107,25 @@ def _attribute(kind: Kind, name: str, attribute: str) -> Any:
     if not hasattr(module, attribute):
         raise InputError(f"{find(kind, name)} defines no {attribute!r}", f"every file in {kind}/ has one; see lab/contracts.py")
     return getattr(module, attribute)
+
+
+def workshops() -> dict[str, Path]:
+    """name -> folder of every lesson, sorted by name; the user's own come first."""
+    found: dict[str, Path] = {}
+    for folder in folders("scenarios"):
+        for lesson_page in sorted(folder.glob("workshops/*/lesson.md")):
+            found.setdefault(lesson_page.parent.name, lesson_page.parent)
+    return dict(sorted(found.items()))
+
+
+def lesson(path: Path) -> ModuleType:
+    """The check.py of a lesson, which defines QUESTIONS."""
+    if not path.is_file():
+        raise InputError(f"{path.parent} has no {path.name}", "every workshop has one; see scenarios/workshops/break-even")
+    module = _loaded(f"lab_workshops_{path.parent.name}", path)
+    if not hasattr(module, "QUESTIONS"):
+        raise InputError(f"{path} defines no 'QUESTIONS'", "every check.py has some; see scenarios/workshops/break-even")
+    return module
 
 
 def workload(name: str) -> Workload:

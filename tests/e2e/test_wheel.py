@@ -75,5 +75,7 @@ def test_nothing_of_ours_lies_loose_in_site_packages(installed: Path) -> None:
     (site,) = installed.parent.parent.glob("lib/python3*/site-packages")
     assert not (site / "architectures").exists() and not (site / "scenarios").exists()
     assert (site / "lab/_shipped/architectures/three_tier.py").is_file()
+    assert (site / "lab/_shipped/scenarios/workshops/break-even/check.py").is_file()
+    assert (site / "lab/noise/aa.yaml").is_file()
     assert (site / "lab/prices/aws.yaml").is_file()
     assert (site / "lab/workloads/models/vision-M.onnx").is_file()

@@ -17,7 +17,7 @@ def test_identity_follows_every_field_and_nothing_else() -> None:
 
 @pytest.mark.parametrize(("text", "wanted"), [("0", {0}), ("0,4", {0, 4}), ("0-2,5\n", {0, 1, 2, 5})])
 def test_cpu_lists_as_the_kernel_prints_them(text: str, wanted: set[int]) -> None:
-    assert environment._cpu_list(text) == wanted
+    assert environment.cpu_list(text) == wanted
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""How fit this machine is to measure: probes and readings in, points, claims and advice out."""
