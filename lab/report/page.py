@@ -236,7 +236,8 @@ def facts(summary: Summary, costs: Costs | None) -> tuple[tuple[str, str], ...]:
         f"{method.ISOLATION.get(summary.isolation, summary.isolation)} {method.ENFORCEMENT.get(summary.enforcement, summary.enforcement)}"
     )
     made += [("Isolation", isolation), ("Deployments", deployments(summary)), ("Floor", floor(summary))]
-    made += [("Load", " ".join(f"{words.rstrip('.')}." for words in load.said(summary)))]
+    if summary.load_kind != "ladder":
+        made += [("Load", " ".join(f"{words.rstrip('.')}." for words in load.said(summary)))]
     made += [("Driver", driver(summary.driving))] if summary.driving else []
     made += [("Faults", " ".join(summary.faults))] if summary.faults else []
     made += [("Scaled by", " ".join(scalers(summary)) or "Nothing: every service had a fixed number of instances.")]
