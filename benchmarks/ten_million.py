@@ -1,4 +1,4 @@
-"""Ten million samples summarised beside what pyarrow and numpy need to read and sort them: `python benchmarks/ten_million.py [SAMPLES]`.
+"""Ten million samples summarised beside what pyarrow and numpy need to read and sort them: `PYTHONPATH=. python benchmarks/ten_million.py`.
 
 Prints both times, their ratio (goal 2) and the peak memory of each (goal 2,048 MiB). Either works in a process of its own, in turn, three
 times; headers are all different, as real ones are. Linux only (/proc tells the peak;
