@@ -3,7 +3,7 @@ PYTHON ?= python3
 PROVIDER ?= embedded
 LAB := .venv/bin/lab --provider $(PROVIDER)
 
-.PHONY: help compare test test-kind lint lab-up lab-down doctor clean bench
+.PHONY: help compare test test-kind lint lab-up lab-down doctor clean bench bench-peers
 
 help:           ## these lines
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -36,8 +36,12 @@ doctor: .venv/light  ## what this machine can and cannot do
 clean: .venv/light  ## delete every Lab and what killed processes left
 	$(LAB) clean --all
 
-bench: .venv/dev  ## the lab's own hot paths
-	.venv/bin/python -m pytest benchmarks --benchmark-enable --benchmark-only -q
+bench: .venv/dev  ## the lab's own hot paths beside those of commit BASE (default HEAD~1) on this machine, in turn, judged
+	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python benchmarks/against.py $(or $(BASE),HEAD~1)
+
+bench-peers: .venv/dev  ## the driver beside hey, vegeta and the official MLPerf LoadGen, as far as they are installed
+	.venv/bin/uv pip install --quiet --python .venv/bin/python -e '.[peers]'
+	PYTHONPATH=. .venv/bin/python benchmarks/peers.py --rates 100,200 --rounds 5
 
 # uv installs five times faster than pip; it comes from the package index like everything else.
 .venv/bin/uv:

@@ -1,8 +1,9 @@
-"""Prints the lab's own figures as ratios or medians of this machine: `python benchmarks/figures.py [help|up|capacity|kind]`.
+"""Prints the lab's own figures as ratios or medians of this machine: `python benchmarks/figures.py [help|up|capacity|driver|kind]`.
 
 help      `lab --help`, median of 10
 up        `lab up` to all services ready, median of 3, and the platform's memory at rest
 capacity  three_tier at M under a closed loop, beside a bare in-process loop of decode, resize and infer on the same core
+driver    the rate that one driver process holds on its core at lag p99 < 10 ms: rising constant rates of noop on the fake provider
 kind      `lab --provider kind up` with warm images, beside kind, kubectl and the same objects alone; needs docker, kind and kubectl
 """
 
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 
@@ -46,6 +48,8 @@ print(n / (time.perf_counter() - began), 1e3 * (time.process_time() - cpu) / n)
 """
 SECONDS, WARMUP_S, CLIENTS = 6.0, 2.0, 16  # clients: as many as the application works on at once
 KIND_TURNS = 3
+DRIVER_RATES = (200.0, 400.0, 600.0, 700.0, 800.0, 900.0, 1000.0, 1200.0)
+DRIVER_LAG_MS, DRIVER_TURNS = 10.0, 3
 
 
 def help_time() -> None:
@@ -151,6 +155,38 @@ def kind_up(settings: Settings) -> None:
     print(f"lab --provider kind up {lab_s:.1f} s, bare {bare_s:.1f} s: ratio {lab_s / bare_s:.2f} (medians of {KIND_TURNS}, interleaved)")
 
 
+def driver() -> None:
+    """Each rate in DRIVER_TURNS runs of its own; it holds where the median of their lags does, and every arrival was sent."""
+    import peers
+
+    from lab.load.drive import drive
+    from lab.load.job import DriveJob
+    from lab.model import Load
+
+    theirs, ours = peers.split()
+    held = 0.0
+    with tempfile.TemporaryDirectory(prefix="lab-driver-") as name, peers.service(Path(name), theirs) as url:
+        for rate in DRIVER_RATES:
+            load = Load(
+                rates_per_s=(rate,),
+                window_s=5.0,
+                warmup_max_s=2.0,
+                warmup_rate_per_s=200.0,
+                drain_s=2.0,
+                timeout_s=10.0,
+                arrival="constant",
+            )
+            job = DriveJob(url=url, workload="noop", load=load, seed=1, stream=f"{name}/samples.arrows", cpus=ours)
+            told = [drive(job, log=Path(name) / "driver.log") for _ in range(DRIVER_TURNS)]
+            lag_ms = statistics.median(t.lag_p99_ms for t in told)
+            share = statistics.median(t.cpu_s / t.wall_s for t in told)
+            print(f"  {rate:5.0f}/s  lag p99 {lag_ms:7.2f} ms, {share:.0%} of its core, {sum(t.dropped for t in told)} dropped", flush=True)
+            if lag_ms >= DRIVER_LAG_MS or any(t.dropped or t.sent < rate * load.window_s - 1 for t in told):
+                break
+            held = rate
+    print(f"driver holds          {held:.0f}/s per core at lag p99 < {DRIVER_LAG_MS:g} ms (goal 800)")
+
+
 def _lab_kind(settings: Settings) -> float:
     provider = registry.provider("kind")(settings)
     began = time.perf_counter()
@@ -207,6 +243,8 @@ def main(what: set[str]) -> None:
         if "capacity" in what:
             capacity(settings, {}, "")
             capacity(settings, {"batch_max": 8}, "batching")
+        if "driver" in what:
+            driver()
         if "kind" in what:
             kind_up(replace(settings, provider="kind", start_timeout_s=300.0))
 

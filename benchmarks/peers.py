@@ -3,6 +3,9 @@
 The service is `noop` (three_tier on the fake provider) in a process of its own; where there are two CPUs it has one and the generators the
 other. Peers are those on PATH: hey (closed loop with a rate per worker), vegeta (open loop), and wrk, whose closed loop shows the ceiling.
 Prints a table and the goals (p50 within 1.5 ms, p99 within 1.1 x + 2 ms of the peer); `--json FILE` keeps the figures.
+
+The official MLPerf LoadGen (extra `peers`) is held against the lab's own Poisson arrivals, as its Server scenario has them: both verdicts
+on the same objective (`--slo-ms`, p99), and p99 within 5 %.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import importlib.util
 import json
 import os
 import shutil
@@ -20,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -29,6 +34,8 @@ from lab.load.drive import drive
 from lab.load.job import DriveJob
 from lab.model import Load, Request
 
+LAG_LIMIT_MS = 10.0
+LOADGEN_CONNECTIONS = 64
 HEY_WORKERS = 4  # its workers tick together, so many of them arrive in bursts
 SERVICE = """
 import signal
@@ -52,6 +59,7 @@ class Figures:
     p50_ms: float
     p99_ms: float
     lag_p99_ms: float | None = None
+    meets: bool | None = None  # its own verdict on the objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +69,7 @@ class Bench:
     cpus: tuple[int, ...]
     seconds: float
     request: Request
+    slo_ms: float = 50.0
 
     def run(self, *argv: str) -> Path:
         """The file with what the command printed."""
@@ -78,7 +87,7 @@ class Bench:
         return path
 
 
-def lab(bench: Bench, rate: float) -> Figures:
+def lab(bench: Bench, rate: float, arrival: Literal["constant", "poisson"] = "constant") -> Figures:
     stream = bench.folder / "samples.arrows"
     load = Load(
         rates_per_s=(rate,),
@@ -87,7 +96,7 @@ def lab(bench: Bench, rate: float) -> Figures:
         warmup_rate_per_s=rate,
         drain_s=2.0,
         timeout_s=10.0,
-        arrival="constant",
+        arrival=arrival,
     )
     job = DriveJob(url=bench.url, workload="noop", load=load, seed=1, stream=str(stream), cpus=bench.cpus)
     told = drive(job, log=bench.folder / "driver.log")
@@ -98,7 +107,39 @@ def lab(bench: Bench, rate: float) -> Figures:
     latency_ms = 1e3 * (headline.done_s - headline.intended_s)
     p50, p99 = np.percentile(latency_ms, [50, 99])
     return Figures(
-        generator="lab", rate_per_s=rate, reached_per_s=len(found) / bench.seconds, p50_ms=p50, p99_ms=p99, lag_p99_ms=told.lag_p99_ms
+        generator="lab" if arrival == "constant" else "lab-poisson",
+        rate_per_s=rate,
+        reached_per_s=int((found.done_s <= told.windows[-1].end_s).sum()) / bench.seconds,
+        p50_ms=p50,
+        p99_ms=p99,
+        lag_p99_ms=told.lag_p99_ms,
+        meets=bool(told.lag_p99_ms <= LAG_LIMIT_MS and not told.dropped and p99 <= bench.slo_ms),
+    )
+
+
+def lab_poisson(bench: Bench, rate: float) -> Figures:
+    return lab(bench, rate, "poisson")
+
+
+def loadgen(bench: Bench, rate: float) -> Figures:
+    asked = {
+        "url": bench.url,
+        "path": bench.request.path,
+        "body": bench.request.body.decode(),
+        "rate_per_s": rate,
+        "seconds": bench.seconds,
+    }
+    asked |= {"content_type": bench.request.headers["content-type"], "slo_ms": bench.slo_ms, "percentile": 99.0, "seed": 1}
+    asked |= {"connections": LOADGEN_CONNECTIONS, "folder": str(bench.folder)}
+    log = bench.run(sys.executable, str(Path(__file__).with_name("loadgen.py")), json.dumps(asked))
+    told = json.loads(log.read_text().splitlines()[-1])
+    return Figures(
+        generator="loadgen",
+        rate_per_s=rate,
+        reached_per_s=told["reached_per_s"],
+        p50_ms=told["p50_ms"],
+        p99_ms=told["p99_ms"],
+        meets=told["valid"],
     )
 
 
@@ -153,6 +194,7 @@ def medians(found: list[Figures]) -> Figures:
         p50_ms=middle(lambda f: f.p50_ms) or 0.0,
         p99_ms=middle(lambda f: f.p99_ms) or 0.0,
         lag_p99_ms=middle(lambda f: f.lag_p99_ms),
+        meets=None if first.meets is None else sum(f.meets is True for f in found) * 2 > len(found),
     )
 
 
@@ -180,7 +222,13 @@ def split() -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def verdict(found: list[Figures], rate: float) -> Iterator[str]:
     at = {f.generator: f for f in found if f.rate_per_s == rate}
-    mine = at.pop("lab")
+    mine, poisson, official = at.pop("lab"), at.pop("lab-poisson", None), at.pop("loadgen", None)
+    if poisson and official:
+        same, apart = poisson.meets == official.meets, poisson.p99_ms / official.p99_ms - 1
+        held = "reached" if same and abs(apart) <= 0.05 else "MISSED"
+        theirs, ours = "VALID" if official.meets else "INVALID", "holds" if poisson.meets else "fails"
+        told = f"{'same' if same else 'OTHER'} verdict (LoadGen {theirs}, lab {ours})"
+        yield f"{rate:5g}/s  beside LoadGen  {told}, p99 {apart:+.1%} (goal 5 %)  {held}"
     for peer in at.values():
         p50, p99 = mine.p50_ms - peer.p50_ms, mine.p99_ms - (1.1 * peer.p99_ms + 2.0)
         reached = "reached" if p50 <= 1.5 and p99 <= 0 else "MISSED"
@@ -192,15 +240,18 @@ def main() -> None:
     parser.add_argument("--rates", default="100,200,400", help="requests per second, with commas")
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--slo-ms", type=float, default=50.0, help="of p99, for the verdicts of LoadGen and the lab")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     generators = {"lab": lab, **{g.__name__: g for g in (hey, vegeta) if shutil.which(g.__name__)}}
+    if importlib.util.find_spec("mlperf_loadgen"):
+        generators |= {"lab-poisson": lab_poisson, "loadgen": loadgen}
     rates = [float(r) for r in options.rates.split(",")]
     theirs, ours = split()
     found: list[Figures] = []
     with tempfile.TemporaryDirectory(prefix="lab-peers-") as name, service(Path(name), theirs) as url:
         request = registry.workload("noop").payload(1, 0, "classify")
-        bench = Bench(folder=Path(name), url=url, cpus=ours, seconds=options.seconds, request=request)
+        bench = Bench(folder=Path(name), url=url, cpus=ours, seconds=options.seconds, request=request, slo_ms=options.slo_ms)
         ceiling = wrk(bench) if shutil.which("wrk") else None
         for rate in rates:
             rounds = [{g: run(bench, rate) for g, run in generators.items()} for _ in range(options.rounds)]
@@ -211,9 +262,10 @@ def main() -> None:
         print(f"{f.generator:12} {f.rate_per_s:9g} {f.reached_per_s:10.1f} {f.p50_ms:8.2f} {f.p99_ms:8.2f} {lag}")
     print(f"ceiling of the service (wrk): {ceiling:.0f}/s" if ceiling else "no wrk on PATH: no ceiling")
     missing = [n for n in ("hey", "vegeta") if n not in generators]
+    missing += [] if "loadgen" in generators else ["MLPerf LoadGen (pip install 'ai-cloud-lab[peers]')"]
     print(*(line for rate in rates for line in verdict(found, rate)), sep="\n")
     if missing:
-        print(f"not on PATH: {', '.join(missing)}")
+        print(f"not installed: {', '.join(missing)}")
     if options.json:
         options.json.write_text(json.dumps({"ceiling_per_s": ceiling, "figures": [asdict(f) for f in found]}, indent=1))
 
