@@ -8,7 +8,8 @@ import click
 
 from lab.cli.group import lab
 
-# isort: off - in the order of the help page; importing a theme adds its commands
+# In the order of the help page: importing a theme adds its commands.
+# isort: off
 from lab.cli import measuring, results, gate, cloud, learning  # noqa: F401
 # isort: on
 
