@@ -13,7 +13,8 @@ from lab.report import figures, svg
 from lab.report.axes import SMALL, EndLabel
 from lab.report.cloud import break_even
 from lab.report.palette import Look, colour
-from lab.report.tables import primary_step, usable
+from lab.report.table import usable
+from lab.report.tables import primary_step
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

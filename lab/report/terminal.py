@@ -13,9 +13,10 @@ from lab.analysis.results import Comparison, Group, Summary
 from lab.analysis.transfer import cost_metric
 from lab.model import Stat
 from lab.power import tellable, tells_nothing
-from lab.report import cloud, figures, load, method, page, wins
+from lab.report import cloud, facts, figures, load, method, wins
 from lab.report.figures import DASH
-from lab.report.tables import cost_at, held, own_options, primary_step, shown, usable
+from lab.report.table import shown, usable
+from lab.report.tables import cost_at, held, own_options, primary_step
 
 NONE = "-"
 BEST = "bold green"  # of a figure that no other group beats, which holds over the cloud ranges
@@ -24,8 +25,8 @@ STYLE = {"holds": "green", "flips": "yellow"}
 
 def table(summary: Summary, comparison: Comparison | None = None) -> RenderableType:
     """Names are plain text: markup in them is not obeyed. A group without a valid deployment shows no number."""
-    head = Text(f"{page.heading(summary)} · {figures.duration(summary.duration_s)}", style="bold")
-    claims = Text(f"may claim here: {page.claims(summary) or 'nothing'}", style="dim")
+    head = Text(f"{facts.heading(summary)} · {figures.duration(summary.duration_s)}", style="bold")
+    claims = Text(f"may claim here: {facts.claims(summary) or 'nothing'}", style="dim")
     answer, evidence = [*_answer(comparison)], [*_costs(comparison), *_limits(summary, comparison)]
     rankings = [*_rankings(comparison)]
     labels = max(len(row[0]) for row in (*answer, *evidence, *rankings))
@@ -146,7 +147,7 @@ def _costs(comparison: Comparison | None) -> Iterator[tuple[str, Text]]:
         yield "" if number else "break-even", Text(cloud.break_even(b))
     if costs:
         listed = f"{costs.prices} {costs.region}, list prices, cpu_scale {figures.plain(costs.cpu_scale)}, allocation basis."
-        yield "prices", Text(f"{listed} {page.pricing(costs)}".strip(), style="dim")
+        yield "prices", Text(f"{listed} {facts.pricing(costs)}".strip(), style="dim")
 
 
 def _limits(summary: Summary, comparison: Comparison | None) -> Iterator[tuple[str, Text]]:
@@ -155,12 +156,12 @@ def _limits(summary: Summary, comparison: Comparison | None) -> Iterator[tuple[s
     for number, words in enumerate(unsaid):
         yield "" if number else "cannot say", Text(words, style="dim")
     yield "budget", Text(method.BUDGET.get(summary.enforcement, summary.enforcement), style="dim")
-    yield from (("" if n else "scaled by", Text(words)) for n, words in enumerate(page.scalers(summary)))
+    yield from (("" if n else "scaled by", Text(words)) for n, words in enumerate(facts.scalers(summary)))
     if summary.load_kind != "ladder":
         yield from (("" if n else "load", Text(words)) for n, words in enumerate(load.said(summary)))
-    yield "floor", Text(page.floor(summary) + " CPU/req is architecture + platform.")
+    yield "floor", Text(facts.floor(summary) + " CPU/req is architecture + platform.")
     if summary.driving:
-        yield "driver", Text(page.driver(summary.driving))
+        yield "driver", Text(facts.driver(summary.driving))
     yield from (("" if n else "faults", Text(words)) for n, words in enumerate(summary.faults))
     for cell in (c for c in summary.cells if not c.valid):
         yield "INVALID", Text(f"{cell.cell}: {'; '.join(cell.reasons)}", style="red")
