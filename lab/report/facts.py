@@ -36,8 +36,8 @@ def heading(summary: Summary) -> str:
     return f"{summary.workload} {sizes} · {count} · {runs} · {mode} · {summary.machine_class}"
 
 
-def facts(summary: Summary, costs: Costs | None) -> tuple[tuple[str, str], ...]:
-    """The small print: term -> plain words."""
+def small_print(summary: Summary, costs: Costs | None) -> tuple[tuple[str, str], ...]:
+    """Term -> plain words."""
     made = [("Machine", machine(summary)), ("Class", f"{summary.machine_class}: may claim {claims(summary) or 'nothing'}.")]
     isolation = (
         f"{method.ISOLATION.get(summary.isolation, summary.isolation)} {method.ENFORCEMENT.get(summary.enforcement, summary.enforcement)}"

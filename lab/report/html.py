@@ -44,7 +44,7 @@ def html(summary: Summary, comparison: Comparison | None = None, *, run: str = "
             duration=figures.duration(summary.duration_s),
             panels=panels,
             throughputs=[page.throughput(summary, p, looks) for p in panels],
-            facts=facts.facts(summary, comparison.costs if comparison else None),
+            facts=facts.small_print(summary, comparison.costs if comparison else None),
             headline=tables.headline(summary, comparison),
             ladder=tables.ladder(summary),
             operations=evidence.operations(summary),

@@ -93,7 +93,7 @@ def _small_print(summary: Summary, comparison: Comparison | None) -> Iterator[st
     marks = ", ".join(f"{figures.MARKS[basis]} {basis}" for basis in figures.MARKS)
     yield f"<details><summary>Small print</summary>\n\n- {marks}; {figures.DASH} missing, never zero"
     yield "- Bold figures in the table: first of all groups, and that holds over the cloud ranges"
-    for term, words in facts.facts(summary, comparison.costs if comparison else None):
+    for term, words in facts.small_print(summary, comparison.costs if comparison else None):
         yield f"- {term}: {escaped(words)}"
     invalid = [c for c in summary.cells if not c.valid]
     for cell in invalid[:MOST_CELLS]:

@@ -69,9 +69,8 @@ def throughput(summary: Summary, panel: Panel, looks: Mapping[str, Look]) -> Pic
 def monthly_cost(costs: Costs, panel: Panel, looks: Mapping[str, Look]) -> Picture:
     name = f"cost-{panel.name}"
     names = [g.name for g in panel.groups if usable(g)]
-    words = (
-        f"{charts.cost_words(costs, names)} Allocation basis, cpu_scale {figures.plain(costs.cpu_scale)}. {facts.pricing(costs)}".strip()
-    )
+    basis = f"Allocation basis, cpu_scale {figures.plain(costs.cpu_scale)}."
+    words = f"{charts.cost_words(costs, names)} {basis} {facts.pricing(costs)}".strip()
     return Picture(
         title="Dollars per month against traffic",
         svg=charts.monthly_cost(costs, names, looks, name),
