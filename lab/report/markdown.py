@@ -70,11 +70,12 @@ def _heading(table: Table, index: int) -> str:
 
 
 def _cell(table: Table, index: int, cell: TableCell) -> str:
-    if cell.why:
-        return f"{cell.text}<sup>{table.letter(cell.why)}</sup>"
+    mark = f"<sup>{table.letter(cell.why)}</sup>" if cell.why else ""
+    if cell.missing:
+        return f"{cell.text}{mark}"
     text = escaped(table.text(index, cell))
     text = f"**{text}**" if cell.best else text
-    return f"{text} ({escaped(cell.interval)})" if cell.interval else text
+    return f"{text} ({escaped(cell.interval)}){mark}" if cell.interval else f"{text}{mark}"
 
 
 def _rankings(comparison: Comparison) -> Iterator[str]:

@@ -57,7 +57,9 @@ def throughput(summary: Summary, panel: Panel, looks: Mapping[str, Look]) -> Pic
     name = f"throughput-{panel.name}"
     main, tail = charts.headline_percentile(summary), figures.percentile(summary.slo_percentile)
     thin = f" Thin lines: {tail}." if tail != main else ""
-    caption = f"Thick lines: {main} with its 95 % band.{thin} A hollow mark is a step that did not hold. {panel.left_out}"
+    unsure = [s.latency[main] for g in panel.groups if usable(g) for s in g.steps if main in s.latency]
+    bare = " Where there is no band, the sample gives no interval; the table says why." if any(map(figures.withheld, unsure)) else ""
+    caption = f"Thick lines: {main} with its 95 % band.{bare}{thin} A hollow mark is a step that did not hold. {panel.left_out}"
     return Picture(
         title="Throughput against latency",
         svg=charts.throughput(panel.groups, looks, summary, name),

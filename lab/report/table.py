@@ -14,8 +14,9 @@ INVALID = "INVALID: no deployment of this group may be used; the reasons are lis
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TableCell:
-    """`source` is a file of the run directory and a JSON pointer into it. `why` is there exactly where the figure is missing. `best`: no
-    other group has a better one, and that holds in a cloud. `series` is the group that the cell names, to be marked as everywhere."""
+    """`source` is a file of the run directory and a JSON pointer into it. `why` is there exactly where the figure is missing, or
+    stands there without its interval. `best`: no other group has a better one, and that holds in a cloud. `series` is the group that the
+    cell names, to be marked as everywhere."""
 
     text: str
     unit: str = ""
@@ -28,10 +29,15 @@ class TableCell:
     series: str = ""
 
     @property
+    def missing(self) -> bool:
+        """No figure at all, not only none with an interval."""
+        return bool(self.why) and self.text == DASH
+
+    @property
     def tip(self) -> str:
         """All that is known of the figure, for a title."""
         deployments = f"n = {self.n}" if self.n else ""
-        between = f"95 % interval {self.interval}" if "–" in self.interval else self.interval
+        between = f"95 % interval {self.interval}" if "–" in self.interval else "" if self.why else self.interval
         best = "first, and it holds over the cloud ranges" if self.best else ""
         return " · ".join(part for part in (self.why, best, between, deployments, self.basis, self.source) if part)
 
@@ -66,7 +72,7 @@ class Table:
         return [row.cells[index] for row in self.rows]
 
     def unit(self, index: int) -> str:
-        units = {c.unit for c in self.column(index) if c.unit and not c.why}
+        units = {c.unit for c in self.column(index) if c.unit and not c.missing}
         return units.pop() if len(units) == 1 else ""
 
     def basis(self, index: int) -> str:
@@ -75,7 +81,7 @@ class Table:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Why figures are missing, each reason once, in order of appearance."""
+        """Why figures or their intervals are missing, each reason once, in order of appearance."""
         return tuple(dict.fromkeys(c.why for row in self.rows for c in row.cells if c.why))
 
     def letter(self, why: str) -> str:
@@ -84,7 +90,7 @@ class Table:
 
     def text(self, index: int, cell: TableCell) -> str:
         """What stands in the cell: with the unit where the head of its column does not give it."""
-        if cell.why or not cell.unit or self.unit(index):
+        if cell.missing or not cell.unit or self.unit(index):
             return cell.text
         gap = "" if cell.unit.startswith("/") else " "
         return f"{cell.text}{gap}{cell.unit}"

@@ -68,7 +68,7 @@ def _headline(summary: Summary, group: Group, at: str, first: set[tuple[str, str
         made = step_cells(group, found[1], f"{at}/steps/{found[0]}")
         count = len(PERCENTILES)
         best = [(f"{p}_ms", group.name) in first for p in PERCENTILES]
-        cells += [replace(c, best=b and not c.why) for c, b in zip(made[:count], best, strict=True)] + made[count:]
+        cells += [replace(c, best=b and not c.missing) for c, b in zip(made[:count], best, strict=True)] + made[count:]
     cells.append(cell(shown(group, group.memory_mib), f"{at}/memory_mib"))
     cells.append(cell(shown(group, group.cold_ms), f"{at}/cold_ms"))
     return cells

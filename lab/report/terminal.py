@@ -113,9 +113,11 @@ def _with_margin(stat: Stat | None) -> str:
 
 
 def _range(stat: Stat | None) -> str:
-    """A tail is only as good as its interval: low–high where there is one."""
+    """A tail is only as good as its interval: low–high where there is one, ±? where it is withheld."""
     if stat is None or stat.value is None:
         return NONE
+    if figures.withheld(stat):
+        return _with_margin(stat)
     between = figures.interval(stat)
     return f"{between} {stat.unit}" if "–" in between else figures.figure(stat).text
 
@@ -153,6 +155,7 @@ def _costs(comparison: Comparison | None) -> Iterator[tuple[str, Text]]:
 def _limits(summary: Summary, comparison: Comparison | None) -> Iterator[tuple[str, Text]]:
     unsaid = [silence.words for silence in cloud.unsaid(comparison)] if comparison else []
     unsaid += [] if any("p99 cannot be measured" in words for words in unsaid) else _missing_tails(summary)
+    unsaid += _withheld(summary)
     for number, words in enumerate(unsaid):
         yield "" if number else "cannot say", Text(words, style="dim")
     yield "budget", Text(method.BUDGET.get(summary.enforcement, summary.enforcement), style="dim")
@@ -172,6 +175,19 @@ def _limits(summary: Summary, comparison: Comparison | None) -> Iterator[tuple[s
         count = f"{summary.deployments} deployment" + ("s" if summary.deployments != 1 else "")
         more = "a larger `gate.least`" if any(g.code_ref for g in summary.groups) else "`lab run compare-full`"
         yield "limits", Text(f"{count} of each cannot give a verdict{smallest}: {more} can.")
+
+
+def _withheld(summary: Summary) -> Iterator[str]:
+    """Which figures of the table have a value and no interval (±?), those of one reason in one line."""
+    found: dict[str, list[str]] = {}
+    for group in filter(usable, summary.groups):
+        step = primary_step(summary, group)
+        latency = step[1].latency if step else {}
+        for name in ("p50", "p99"):
+            stat = latency.get(name)
+            if stat is not None and figures.withheld(stat):
+                found.setdefault(stat.why_missing, []).append(f"{name} of {group.name}")
+    yield from (f"{', '.join(names)} at {figures.per_second(summary.primary_rate_per_s)}: {why}" for why, names in found.items())
 
 
 def _missing_tails(summary: Summary) -> Iterator[str]:
