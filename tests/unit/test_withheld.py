@@ -66,7 +66,7 @@ def test_the_terminal_shows_the_value_and_says_why_no_interval(width: int) -> No
     row = next(line for line in text.splitlines() if line.startswith("three_tier"))
     assert "23.5 ±? ms" in row and "71.2 ±? ms" in row
     said = " ".join(text.split())
-    assert f"p50 of three_tier at 20/s: {P50.why_missing}" in said and f"p99 of three_tier at 20/s: {WHY}" in said
+    assert f"p50 of three_tier at 10/s: {P50.why_missing}" in said and f"p99 of three_tier at 10/s: {WHY}" in said
 
 
 def test_markdown_shows_the_value_and_the_reason_below_the_table() -> None:
