@@ -129,9 +129,19 @@ def names(kind: str | None, *, as_json: bool) -> None:
     table = _table("kind", "name", "about", "file")
     for k, entries in listed.items():
         for name, entry in entries.items():
-            table.add_row(*map(escape, (k, name, entry["about"], entry["file"])))
-    _out().print(table)
+            table.add_row(*map(escape, (k, name, entry["about"], _near(entry["file"]))))
+    out = _out()
+    out.print(table)
+    out.print(
+        "\n`lab plan NAME` says what a scenario would do. A file of yours in a folder of that kind here is found first: scenarios/mine.yaml"
+    )
     return None
+
+
+def _near(file: str) -> str:
+    """As it would be typed in this folder."""
+    path, here = Path(file), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else file
 
 
 def _about(path: Path) -> str:

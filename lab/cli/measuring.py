@@ -13,7 +13,10 @@ from lab.cli.group import Invocation, lab
 @click.argument("kind", type=click.Choice(["workloads", "architectures", "providers", "scenarios", "prices"]), required=False)
 @click.pass_obj
 def list_(call: Invocation, kind: str | None) -> None:
-    """List what can be named: workloads, architectures, providers, scenarios, price books; yours come first."""
+    """List what can be named: workloads, architectures, providers, scenarios, price books; yours come first.
+
+    A name is a file's name: scenarios/mine.yaml is `mine`.
+    """
     from lab import console
 
     console.names(kind, as_json=call.json)
@@ -42,7 +45,7 @@ def plan(call: Invocation, scenario: str, base: str | None, allow_dirty: bool) -
 def run(call: Invocation, scenario: str | None, keep: bool, resume: str | None, base: str | None, allow_dirty: bool) -> None:
     """Deploy, load, measure, analyze, compare and report SCENARIO (a name, or a file).
 
-    Ctrl-C keeps what was measured. Exit 4 when no cell is valid.
+    Ctrl-C keeps what was measured; `lab run --resume last` goes on. Exit 4 when no cell is valid, or none of one side of a gate.
     """
     if (scenario is None) == (resume is None):
         raise click.UsageError("give a SCENARIO, or --resume RUN")

@@ -23,7 +23,7 @@ def runs(call: Invocation) -> None:
 @click.argument("run")
 @click.pass_obj
 def report(call: Invocation, run: str) -> None:
-    """Write report.html and report.md of RUN again."""
+    """Write report.html and report.md of RUN again; RUN is a run's name, its folder, or `last`."""
     from lab import report
 
     for path in report.write(call.run(run)):
