@@ -132,9 +132,8 @@ def names(kind: str | None, *, as_json: bool) -> None:
             table.add_row(*map(escape, (k, name, entry["about"], _near(entry["file"]))))
     out = _out()
     out.print(table)
-    out.print(
-        "\n`lab plan NAME` says what a scenario would do. A file of yours in a folder of that kind here is found first: scenarios/mine.yaml"
-    )
+    yours = ", ".join(f"{k}/" for k in kinds)
+    out.print(f"\n`lab plan NAME` says what a scenario would do; files of yours in {yours} here are found first")
     return None
 
 
