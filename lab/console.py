@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -16,8 +16,7 @@ from rich.table import Table
 
 from lab import registry
 from lab.contracts import Endpoint
-from lab.model import Cell, Plan, Usage
-from lab.power import GATE_DEPLOYMENTS, tellable, too_few
+from lab.model import Plan, Usage
 from lab.progress import clock
 from lab.registry import Kind
 
@@ -130,9 +129,18 @@ def names(kind: str | None, *, as_json: bool) -> None:
     table = _table("kind", "name", "about", "file")
     for k, entries in listed.items():
         for name, entry in entries.items():
-            table.add_row(*map(escape, (k, name, entry["about"], entry["file"])))
-    _out().print(table)
+            table.add_row(*map(escape, (k, name, entry["about"], _near(entry["file"]))))
+    out = _out()
+    out.print(table)
+    yours = ", ".join(f"{k}/" for k in kinds)
+    out.print(f"\n`lab plan NAME` says what a scenario would do; files of yours in {yours} here are found first")
     return None
+
+
+def _near(file: str) -> str:
+    """As it would be typed in this folder."""
+    path, here = Path(file), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else file
 
 
 def _about(path: Path) -> str:
@@ -150,72 +158,12 @@ def _about(path: Path) -> str:
 
 
 def plan(found: Plan, *, as_json: bool) -> None:
-    from lab.report import load
-    from lab.report.method import BUDGET
+    from lab.report import plan as written
 
     if as_json:
         return _json(found)
-    out = _out()
-    table = _table("cell", "architecture", "workload", "load", "about", numbers=["about"])
-    for cell in found.cells if not found.refs else _first(found):
-        cold = f", {cell.load.cold_requests} cold" if cell.load.cold_requests else ""
-        role = "" if cell.role == "subject" else f"({cell.role.replace('_', ' ')})"
-        what = " ".join(filter(None, (cell.architecture, cell.variant, cell.code_ref and f"@{cell.code_ref}", role)))
-        planned = f"{load.planned(cell.load)}{cold}"
-        table.add_row(cell.id, what, f"{cell.workload} {cell.model_size}", planned, f"{cell.expected_s:.0f} s")
-    out.print(table)
-    if found.refs:
-        out.print(f"... and so on: {len(found.cells)} cells at most, in blocks of base, head, head, base")
-    out.print(f"\nbudget      {found.budget.cpus:g} CPU and {found.budget.memory_mib} MiB for each architecture, its activator included")
-    out.print(f"            {BUDGET[found.enforcement]}")
-    out.print(f"isolation   {found.isolation} (enforcement: {found.enforcement})")
-    scaled = any(cell.topology and cell.topology.autoscaled for cell in found.cells)
-    if scaled:
-        out.print(f"scaler      {found.scaler}, of services with scaling on CPU")
-    for fault in dict.fromkeys(fault for cell in found.cells for fault in cell.faults):
-        out.print(f"fault       {fault}; the plan's own, so it makes no cell INVALID by itself")
-    out.print(f"minutes     about {clock(found.expected_s)} at most")
-    at = f" at {found.primary_rate_per_s:g} requests/s" if found.primary_rate_per_s else " in the closed loop"
-    out.print(f"primary     {found.primary_metric}{at}")
-    if found.detectable_ratio is None:
-        out.print("can tell    nothing: one deployment has no spread")
-    else:
-        least = tellable(found.detectable_ratio)
-        what = (
-            f"differences of {least * 100:.0f} % and more"
-            if least is not None
-            else f"no difference: {found.deployments} deployments are too few"
-        )
-        source = f"spread of {found.spread:.1%} between deployments, {found.spread_source}"
-        out.print(f"can tell    {what} (80 % power; {source})")
-    kind = "verdicts" if found.verdicts else "exploratory: intervals, no verdicts (7 deployments give verdicts)"
-    out.print(f"result      {kind}")
-    if found.service is not None:
-        out.print(f"service     {escape(found.service.start)} (ready: GET {escape(found.service.ready)})")
-        out.print(f"            build: {escape(found.service.build) or 'none'}")
-    for line in _gate(found):
-        out.print(escape(line))
+    _out().print(written.terminal(found))
     return None
-
-
-def _first(found: Plan) -> Sequence[Cell]:
-    """The floors and the first two blocks; the others are like them."""
-    return [c for c in found.cells if c.role != "subject" or c.block < 2]
-
-
-def _gate(found: Plan) -> Iterator[str]:
-    if not found.refs or found.gate is None:
-        return
-    for ref in found.refs:
-        yield f"{ref.name}        {ref.commit}{', a snapshot with changes that no commit has' if ref.dirty else ''}"
-    gate = found.gate
-    for number, threshold in enumerate(gate.thresholds):
-        yield f"{'' if number else 'thresholds':<12}{threshold.text}"
-    looks = ", ".join(map(str, gate.looks))
-    yield f"stops       at {gate.looks[0]} deployments of each side at the earliest, at {gate.most} at the latest; looks at {looks}"
-    yield "            at a look it stops when the gate passes or fails; what is open at the last one is INCONCLUSIVE, never a pass"
-    if gate.least < GATE_DEPLOYMENTS:
-        yield f"WARNING     {too_few(gate.least)}"
 
 
 def finished(found: Finished, *, as_json: bool, quiet: bool) -> int:

@@ -10,7 +10,6 @@ import secrets
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +17,13 @@ from pathlib import Path
 import psutil
 
 from lab.errors import MachineError
+from lab.processes import descent, over
+from lab.processes import end as end
+from lab.processes import running as running
 
 LAB_ID_VARIABLE = "LAB_ID"
 # What another user may read; all else of our environment may be a secret.
 FOR_ANYONE = (LAB_ID_VARIABLE, "PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")
-_POLL_S = 0.02
 
 
 def lab_key(state: Path) -> str:
@@ -118,7 +119,7 @@ class Process:
 
     def tree(self) -> list[psutil.Process]:
         """Itself, if alive, and all its living descendants."""
-        return _descent([self.psutil]) if self.alive else []
+        return descent([self.psutil]) if self.alive else []
 
     def stop(self, grace_s: float = 5.0) -> None:
         """Its stop signal, then after `grace_s` SIGKILL, for it and its descent; returns when all have ended."""
@@ -244,17 +245,7 @@ def tail(log: Path, n: int) -> list[str]:
         return file.read().decode(errors="replace").splitlines()[-n:]
 
 
-# ---- processes that somebody else started -----------------------------------------------------------------------------
-
-
-def running(pid: int, created: float) -> psutil.Process | None:
-    """That process, unless it has ended; a later process with the same pid is not it."""
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - created) < 0.02
-    except psutil.Error:
-        return None
-    return process if same and not _over(process) else None
+# ---- processes of a Lab, by its record and its tag ---------------------------------------------------------------------
 
 
 def of_lab(state: Path) -> list[psutil.Process]:
@@ -262,14 +253,14 @@ def of_lab(state: Path) -> list[psutil.Process]:
     found = [p for p in map(_recorded, Record.lines(state / "processes.jsonl")) if p is not None]
     found += [p for p in psutil.process_iter() if _tagged(p, lab_key(state))]
     own = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
-    return [p for p in _descent(found) if p.pid not in own and not _over(p)]
+    return [p for p in descent(found) if p.pid not in own and not over(p)]
 
 
 def tagged(lab_id: str) -> list[psutil.Process]:
     """Every living process that was started with exactly this LAB_ID, and their descent; never this one or one above it."""
     own = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
-    found = [p for p in psutil.process_iter() if p.pid not in own and _lab_id(p) == lab_id and not _over(p)]
-    return [p for p in _descent(found) if not _over(p)]
+    found = [p for p in psutil.process_iter() if p.pid not in own and _lab_id(p) == lab_id and not over(p)]
+    return [p for p in descent(found) if not over(p)]
 
 
 def name(process: psutil.Process) -> str:
@@ -285,7 +276,7 @@ def _recorded(line: Mapping[str, object]) -> psutil.Process | None:
 
 
 def _tagged(process: psutil.Process, key: str) -> bool:
-    return _lab_id(process).partition("-")[0] == key and not _over(process)
+    return _lab_id(process).partition("-")[0] == key and not over(process)
 
 
 def _lab_id(process: psutil.Process) -> str:
@@ -294,41 +285,3 @@ def _lab_id(process: psutil.Process) -> str:
         return process.environ().get(LAB_ID_VARIABLE, "")
     except (psutil.Error, OSError):
         return ""
-
-
-def _descent(roots: Iterable[psutil.Process]) -> list[psutil.Process]:
-    found: dict[psutil.Process, None] = {}
-    for root in roots:
-        found.setdefault(root)
-        with contextlib.suppress(psutil.Error):
-            for child in root.children(recursive=True):
-                found.setdefault(child)
-    return list(found)
-
-
-def _over(process: psutil.Process) -> bool:
-    """Ended, or a zombie that only its parent can remove."""
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return True
-
-
-def end(processes: Sequence[psutil.Process], grace_s: float) -> None:
-    """SIGTERM, after `grace_s` SIGKILL; returns when none runs. Raises MachineError for one that even SIGKILL does not end."""
-    for sent, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 10.0)):
-        if sent is signal.SIGTERM and grace_s <= 0:
-            continue
-        processes = [p for p in processes if not _over(p)]
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(sent)
-        deadline = time.monotonic() + patience_s
-        while time.monotonic() < deadline and not all(map(_over, processes)):
-            time.sleep(_POLL_S)
-    left = [p for p in processes if not _over(p)]
-    if left:
-        raise MachineError(
-            f"process {left[0].pid} does not end, not even after SIGKILL",
-            "it waits in the kernel: look at the disk, or restart the machine",
-        )

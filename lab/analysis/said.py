@@ -157,7 +157,7 @@ def _by_ratio(metric: Metric, t: Taken, a: str, b: str) -> str:
 
 def _by_intervals(a: str, of_a: Stat, b: str, of_b: Stat) -> str:
     if of_a.low is None or of_a.high is None or of_b.low is None or of_b.high is None:
-        return "one deployment tells no interval"
+        return of_a.why_missing or of_b.why_missing or "one deployment tells no interval"
     if of_a.high < of_b.low or of_b.high < of_a.low:
         return ""
     return f"the intervals of {a} ({of_a.low:.3g} to {of_a.high:.3g}) and {b} ({of_b.low:.3g} to {of_b.high:.3g}) overlap"

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from lab.analysis import failures, noise, search, services, steps, timeline, waterfall
+from lab.analysis import failures, floors, noise, search, services, steps, timeline, waterfall
 from lab.analysis.cost import comparable
 from lab.analysis.deployed import deployed
 from lab.analysis.measured import Measured, Step, measure
-from lab.analysis.results import CellVerdict, Driving, Group, StepFigures, Summary
-from lab.analysis.stats import mean_stat, percentile_name, pooled_spread, quantile, quantile_stat
+from lab.analysis.results import CellVerdict, Group, StepFigures, Summary
+from lab.analysis.stats import mean_stat, percentile_name, pooled_spread, quantile
 from lab.analysis.validity import claim, judge, no_claim, primary_quantile
 from lab.errors import InputError
 from lab.model import Cell, Environment, Plan, Stat
@@ -20,13 +20,6 @@ from lab.power import VERDICT_DEPLOYMENTS, detectable_ratio
 from lab.rundir import RunDir
 
 LOW_RATE_POINTS = 500
-FLOOR_QUANTILES = (0.5, 0.95, 0.99)
-FLOOR = {
-    "floor_driver": "floor of the driver",
-    "floor_path": "floor of the path",
-    "floor_driver_other": "floor of the driver elsewhere",
-    "floor_path_other": "floor of the path elsewhere",
-}
 
 
 def summarize(run: RunDir, look: int | None = None) -> Summary:
@@ -36,12 +29,10 @@ def summarize(run: RunDir, look: int | None = None) -> Summary:
     machine = run.read(run.environment, Environment)
     names = group_names(plan.cells)
     measured = [measure(run, cell, names[cell.id]) for cell in plan.cells]
-    verdicts = tuple(judge(m, plan, machine.states, machine.shared_cpus) for m in measured)
-    verdicts = noise.unsettled(verdicts, {name: _primaries(name, verdicts, measured, plan) for name in _subjects(plan, names)}, plan)
+    verdicts = _judged(measured, plan, machine, _subjects(plan, names))
     valid = [m for m, v in zip(measured, verdicts, strict=True) if v.valid]
     groups = tuple(_group(name, plan, machine, measured, valid) for name in _subjects(plan, names))
-    learned = pooled_spread([g.primary_per_deployment for g in groups])
-    spread_used = plan.spread if learned is None else learned
+    spread_used = plan.spread if (learned := _pooled(groups)) is None else learned
     return Summary(
         run=run.name,
         scenario=plan.scenario,
@@ -58,8 +49,8 @@ def summarize(run: RunDir, look: int | None = None) -> Summary:
         machine=machine.machine,
         machine_class=machine.machine_class,
         claims=machine.claims,
-        floor_driver_ms=_floor("floor_driver", plan, valid),
-        floor_path_ms=_floor("floor_path", plan, valid),
+        floor_driver_ms=floors.floor("floor_driver", plan, valid),
+        floor_path_ms=floors.floor("floor_path", plan, valid),
         cells=verdicts,
         groups=groups,
         spread=spread_used,
@@ -67,7 +58,7 @@ def summarize(run: RunDir, look: int | None = None) -> Summary:
         started_at=machine.started_at,
         duration_s=machine.duration_s,
         command=machine.command,
-        driving=_driving(plan, valid),
+        driving=floors.driving(plan, valid),
         load_kind=next((c.load.kind for c in plan.cells if c.role == "subject"), "ladder"),
         faults=failures.made_of([m for m in measured if m.steps]),
     )
@@ -76,7 +67,17 @@ def summarize(run: RunDir, look: int | None = None) -> Summary:
 def spread(summary: Summary) -> float | None:
     """The A/A spread: standard deviation (log scale) of the primary metric between deployments of one group, pooled over groups with at
     least 3 valid ones; None without such a group."""
-    return pooled_spread([g.primary_per_deployment for g in summary.groups])
+    return _pooled(summary.groups)
+
+
+def _pooled(groups: Sequence[Group]) -> float | None:
+    return pooled_spread([g.primary_per_deployment for g in groups])
+
+
+def _judged(measured: Sequence[Measured], plan: Plan, machine: Environment, subjects: Sequence[str]) -> tuple[CellVerdict, ...]:
+    """Each cell by itself, then beside the others of its group."""
+    verdicts = tuple(judge(m, plan, machine.states, machine.shared_cpus) for m in measured)
+    return noise.unsettled(verdicts, {name: _primaries(name, verdicts, measured, plan) for name in subjects}, plan)
 
 
 def _as_run(run: RunDir, plan: Plan, look: int | None) -> Plan:
@@ -267,36 +268,3 @@ def _correct_share(at_primary: Sequence[Step]) -> float | None:
     """Of the checked answers to headline operations; None where nothing was checked."""
     checked = sum(s.headline_checked for s in at_primary)
     return sum(s.headline_right for s in at_primary) / checked if checked else None
-
-
-# ---- the floor of the instrument -------------------------------------------------------------------------------------
-
-
-def _floor(role: str, plan: Plan, valid: Sequence[Measured]) -> Mapping[str, Stat]:
-    """p50, p95 and p99 of noop over all windows of the valid cells of that role."""
-    windows = [s for m in valid if m.cell.role == role for s in m.steps]
-    if not windows:
-        planned = any(c.role == role for c in plan.cells)
-        why = f"the {FLOOR[role]} is INVALID" if planned else f"the scenario does not measure the {FLOOR[role]}"
-        return {percentile_name(q): Stat.missing("ms", why) for q in FLOOR_QUANTILES}
-    ordered, runs = steps.merged([s.latency_ms for s in windows]), [s.latency_runs for s in windows]
-    return {percentile_name(q): quantile_stat(ordered, q, "ms", runs) for q in FLOOR_QUANTILES}
-
-
-def _driving(plan: Plan, valid: Sequence[Measured]) -> Driving:
-    subjects = [c for c in plan.cells if c.role == "subject"]
-    errors_s = [clock.error_s for m in valid for clock in m.status.clocks.values()]
-    found = Driving(
-        place=subjects[0].driver if subjects else "outside",
-        processes=max((c.drivers for c in subjects), default=1),
-        clock_error_ms=max(errors_s) * 1e3 if any(errors_s) else None,
-    )
-    elsewhere = next((c for c in plan.cells if c.role == "floor_driver_other"), None)
-    if elsewhere is None:
-        return found
-    return replace(
-        found,
-        other=elsewhere.driver,
-        other_floor_driver_ms=_floor("floor_driver_other", plan, valid),
-        other_floor_path_ms=_floor("floor_path_other", plan, valid),
-    )

@@ -79,5 +79,5 @@ def told(threshold: Threshold, effect: Stat) -> str:
         return effect.why_missing
     shown = amount(threshold, effect.value, effect.unit)
     if effect.low is None or effect.high is None:
-        return shown
+        return f"{shown} (no interval)"
     return f"{shown} ({amount(threshold, effect.low, effect.unit)} to {amount(threshold, effect.high, effect.unit)})"

@@ -49,7 +49,9 @@ def _first(size: str, rate: float, metric: str, figures: Sequence[tuple[str, Sta
     (best, name, stat), (other, runner_up, next_stat) = known[:2]
     margin = Stat(value=other / best if best else None, unit="x", n=min(stat.n, next_stat.n), basis=stat.basis)
     if stat.basis == "measured" and (stat.high is None or next_stat.low is None):
-        return Win(model_size=size, rate_per_s=rate, metric=metric, winner="", runner_up="", margin=_none("one deployment has no interval"))
+        why = [f"{n}: {s.why_missing}" for n, s in ((name, stat), (runner_up, next_stat)) if s.low is None and s.why_missing]
+        margin = _none("; ".join(why) or "one deployment has no interval")
+        return Win(model_size=size, rate_per_s=rate, metric=metric, winner="", runner_up="", margin=margin)
     clear = (best if stat.high is None else stat.high) < (other if next_stat.low is None else next_stat.low)
     if not clear:
         margin = _none(f"the intervals of {name} and {runner_up} overlap")

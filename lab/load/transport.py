@@ -15,7 +15,9 @@ from geventhttpclient.response import HTTPParseError, HTTPSocketResponse
 from lab.errors import MachineError
 from lab.load import wire
 from lab.load.timerfd import TimerFd
+from lab.model import Request
 
+ORDER_TIMEOUT_S = 65.0  # the activator itself gives up after 60
 BROKEN = (OSError, HTTPParseError)  # what an exchange raises when no whole answer came
 now = time.monotonic
 _poll = gevent.monkey.get_original("select", "poll") if hasattr(select, "poll") else None
@@ -127,3 +129,17 @@ class Connections:
             done_s=done_s,
             bytes_received=answer.received,
         )
+
+
+def order(url: str, path: str, body: bytes = b"") -> None:
+    """POSTs JSON to the activator at `url`. Raises MachineError when it does not answer, or refuses."""
+    address = wire.Address.of(url)
+    request = Request(operation=path, method="POST", path=path, body=body, headers={"content-type": "application/json"})
+    try:
+        with gevent.Timeout(ORDER_TIMEOUT_S):
+            answered = Connections(address, ORDER_TIMEOUT_S).exchange(wire.head(request, address), body, "POST")
+    except (gevent.Timeout, *BROKEN) as error:
+        raise MachineError(f"{url}{path} does not answer: {error}", "the log of the activator says why") from error
+    if answered.status >= 400:
+        found = answered.body[:200].decode(errors="replace")
+        raise MachineError(f"{url}{path} answers {answered.status}: {found}", "see the activator's log")

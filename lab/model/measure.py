@@ -89,7 +89,8 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stat:
-    """A figure with its 95 % interval. Missing is never zero: `value` None comes with `why_missing`."""
+    """A figure with its 95 % interval. Missing is never zero: `value` None comes with `why_missing`; so does a value whose interval the
+    sample does not carry."""
 
     value: float | None
     unit: str

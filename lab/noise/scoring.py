@@ -60,7 +60,7 @@ class Fitness:
 
 def judge(r: Readings, claims: tuple[str, ...]) -> Fitness:
     """`claims`: what the machine's class allows (environment.claims)."""
-    parts = (*_time(r), *_quiet(r), *_hardware(r), _spread(r))
+    parts = (*_time(r), *_quiet(r), *_hardware(r), *_clock(r), _spread(r))
     kind = "virtual" if r.virtual else "physical"
     return Fitness(
         score=round(sum(p.points or 0.0 for p in parts)),
@@ -200,6 +200,9 @@ def _hardware(r: Readings) -> Iterator[Part]:
         "no shared physical core",
         "a machine with a second physical core (or a second one allowed: taskset, cpuset)",
     )
+
+
+def _clock(r: Readings) -> Iterator[Part]:
     still = None if r.governors is None else set(r.governors) <= set(STILL_GOVERNORS)
     yield _part(
         "governor",

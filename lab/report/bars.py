@@ -10,7 +10,7 @@ from lab.report import axes as style
 from lab.report import figures, svg
 from lab.report.axes import NORMAL, SMALL
 from lab.report.palette import Look, colour, parts
-from lab.report.tables import usable
+from lab.report.table import usable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,8 @@ from lab.report import figures, svg
 from lab.report.axes import SMALL, EndLabel
 from lab.report.cloud import break_even
 from lab.report.palette import Look, colour
-from lab.report.tables import primary_step, usable
+from lab.report.table import usable
+from lab.report.tables import primary_step
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,8 +32,8 @@ def headline_percentile(summary: Summary) -> str:
 
 
 def throughput(groups: Sequence[Group], looks: Mapping[str, Look], summary: Summary, name: str) -> str:
-    """Achieved rate against latency: the primary percentile with its band, the SLO's percentile thinner, the SLO as a line. Hollow
-    markers are steps that did not hold."""
+    """Achieved rate against latency: the primary percentile with its band where it has an interval, the SLO's percentile thinner, the SLO
+    as a line. Hollow markers are steps that did not hold."""
     main, tail = headline_percentile(summary), figures.percentile(summary.slo_percentile)
     with svg.canvas(WIDTH, HEIGHT) as figure:
         axes = style.place(figure, 46, 44, ROOM, 34)
@@ -59,9 +60,8 @@ def _latency_line(axes: Axes, steps: Sequence[StepFigures], percentile: str, loo
     for step in steps:
         latency = step.latency.get(percentile)
         if latency is not None and latency.value is not None and step.achieved_per_s.value is not None:
-            points.append(
-                (step.achieved_per_s.value, latency.value, latency.low or latency.value, latency.high or latency.value, step.held)
-            )
+            low, high = (float("nan") if end is None else end for end in (latency.low, latency.high))  # no band where there is no interval
+            points.append((step.achieved_per_s.value, latency.value, low, high, step.held))
     if not points:
         return []
     xs, ys, lows, highs, helds = zip(*points, strict=True)

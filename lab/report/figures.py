@@ -9,6 +9,7 @@ from lab.model import Stat
 from lab.model.measure import Basis
 
 DASH = "—"
+NO_INTERVAL = "no interval"
 MARKS: dict[str, str] = {"measured": "●", "priced": "◆", "modelled": "○"}
 PER_SECOND = ("1/s", "requests/s")
 
@@ -66,7 +67,8 @@ def quantity(value: float, unit: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
-    """A Stat as text. `bare` has no unit where `unit` can stand once for all of a column. `why` only where it is missing."""
+    """A Stat as text. `bare` has no unit where `unit` can stand once for all of a column. `why` only where it is missing, or has no
+    interval."""
 
     text: str
     bare: str
@@ -90,11 +92,20 @@ def figure(stat: Stat) -> Figure:
         interval=interval(stat),
         basis=stat.basis,
         n=stat.n,
+        why=stat.why_missing if withheld(stat) else "",
     )
 
 
+def withheld(stat: Stat) -> bool:
+    """Whether its sample carries the figure and no interval of it, and why is known. One deployment alone has none without a word."""
+    return stat.value is not None and stat.low is None and stat.high is None and bool(stat.why_missing)
+
+
 def interval(stat: Stat) -> str:
-    """low–high without the unit, ≤ or ≥ where one end is open; empty where there is none, or none as wide as the last digit."""
+    """low–high without the unit, ≤ or ≥ where one end is open, words where it is withheld; empty where there is none, or none as wide as
+    the last digit."""
+    if withheld(stat):
+        return NO_INTERVAL
     if stat.value is None or stat.low == stat.high:
         return ""
     unit = short(stat.unit)
@@ -106,7 +117,9 @@ def interval(stat: Stat) -> str:
 
 
 def margin(stat: Stat) -> str:
-    """±N of the wider side, in the unit of the figure; empty where there is no interval."""
+    """±N of the wider side, in the unit of the figure, ±? where the interval is withheld; empty where there is none."""
+    if withheld(stat):
+        return "±?"
     if stat.value is None or stat.low is None or stat.high is None:
         return ""
     wider = max(stat.high - stat.value, stat.value - stat.low)

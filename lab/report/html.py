@@ -10,10 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lab.analysis.results import Comparison, Costs, Summary
-from lab.report import cloud, evidence, figures, method, page, palette, tables, wins
+from lab.report import cloud, compared, evidence, facts, figures, method, page, palette, tables, wins
 from lab.report.page import Panel
 from lab.report.palette import Look
-from lab.report.tables import Row, Table
+from lab.report.table import Row, Table
 
 NO_COMPARISON = "No comparison has been made of this run"
 HOW_TO_COMPARE = "The figures below are measured; costs, effects and cloud rankings appear after: lab compare RUN."
@@ -40,11 +40,11 @@ def html(summary: Summary, comparison: Comparison | None = None, *, run: str = "
         .render(
             s=summary,
             run=run or summary.run,
-            heading=page.heading(summary),
+            heading=facts.heading(summary),
             duration=figures.duration(summary.duration_s),
             panels=panels,
             throughputs=[page.throughput(summary, p, looks) for p in panels],
-            facts=page.facts(summary, comparison.costs if comparison else None),
+            facts=facts.small_print(summary, comparison.costs if comparison else None),
             headline=tables.headline(summary, comparison),
             ladder=tables.ladder(summary),
             operations=evidence.operations(summary),
@@ -81,9 +81,9 @@ def _compared(comparison: Comparison | None, panels: Sequence[Panel], looks: Map
         "certainty": comparison.certainty,
         "matrices": [cloud.matrix(comparison, p.names, looks, p.title) for p in panels] if comparison.rankings else [],
         "orders": list(cloud.lines(comparison)),
-        "remarks": page.remarks(comparison.notes, comparison.costs),
-        "shares": evidence.shares(comparison),
-        "effects": evidence.effects(comparison) if comparison.effects else None,
+        "remarks": facts.remarks(comparison.notes, comparison.costs),
+        "shares": compared.shares(comparison),
+        "effects": compared.effects(comparison) if comparison.effects else None,
     }
 
 
@@ -93,9 +93,9 @@ def _costs(summary: Summary, costs: Costs | None, panels: Sequence[Panel], looks
     return {
         "costs": costs,
         "curves": [page.monthly_cost(costs, p, looks) for p in panels],
-        "monthly": evidence.monthly(summary, costs),
-        "break_evens": evidence.break_evens(costs) if costs.break_even else None,
-        "variants": evidence.bill_variants(costs),
+        "monthly": compared.monthly(summary, costs),
+        "break_evens": compared.break_evens(costs) if costs.break_even else None,
+        "variants": compared.bill_variants(costs),
         "bills": [b for p in panels for b in page.bills(costs, p)],
         "bill_legend": page.bill_legend(costs),
     }

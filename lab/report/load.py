@@ -65,4 +65,5 @@ def _found(summary: Summary, group: Group) -> str:
 
 def _figure(name: str, stat: Stat) -> str:
     made = figures.figure(stat)
-    return f"{name} {made.text}{f' ({made.interval})' if made.interval else ''}"
+    beside = made.why if figures.withheld(stat) else made.interval
+    return f"{name} {made.text}{f' ({beside})' if beside else ''}"

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from lab.analysis.results import Comparison, Summary
-from lab.report import cloud, figures, page, palette, svg, wins
-from lab.report.tables import Table, TableCell, headline
+from lab.report import cloud, facts, figures, page, palette, svg, wins
+from lab.report.table import Table, TableCell
+from lab.report.tables import headline
 
 THROUGHPUT, COST = "report-throughput.svg", "report-cost.svg"
 LEFT_OUT = ("service p50", "CPU platform", "memory")  # of the headline table; report.html has them
@@ -34,7 +35,7 @@ def _lines(summary: Summary, comparison: Comparison | None) -> Iterator[str]:
     yield f"**{escaped(comparison.answer if comparison else 'No comparison has been made of this run.')}**"
     if comparison is not None:
         yield from ("", escaped(comparison.certainty))
-    mode = escaped(f"{page.heading(summary)} · {figures.duration(summary.duration_s)} · {summary.run}")
+    mode = escaped(f"{facts.heading(summary)} · {figures.duration(summary.duration_s)} · {summary.run}")
     yield from ("", mode, "", *table_lines(headline(summary, comparison)), "")
     yield from _grids(wins.grids(summary, comparison))
     if comparison is not None:
@@ -69,11 +70,12 @@ def _heading(table: Table, index: int) -> str:
 
 
 def _cell(table: Table, index: int, cell: TableCell) -> str:
-    if cell.why:
-        return f"{cell.text}<sup>{table.letter(cell.why)}</sup>"
+    mark = f"<sup>{table.letter(cell.why)}</sup>" if cell.why else ""
+    if cell.missing:
+        return f"{cell.text}{mark}"
     text = escaped(table.text(index, cell))
     text = f"**{text}**" if cell.best else text
-    return f"{text} ({escaped(cell.interval)})" if cell.interval else text
+    return f"{text} ({escaped(cell.interval)}){mark}" if cell.interval else f"{text}{mark}"
 
 
 def _rankings(comparison: Comparison) -> Iterator[str]:
@@ -81,8 +83,8 @@ def _rankings(comparison: Comparison) -> Iterator[str]:
         yield from (f"- {escaped(metric)}: **{escaped(line.order)}** {escaped(line.words)}" for line in lines)
     for b in comparison.costs.break_even if comparison.costs else ():
         yield f"- {escaped(cloud.break_even(b))}"
-    if comparison.costs and page.pricing(comparison.costs):
-        yield f"- {escaped(page.pricing(comparison.costs))}"
+    if comparison.costs and facts.pricing(comparison.costs):
+        yield f"- {escaped(facts.pricing(comparison.costs))}"
     for silence in cloud.unsaid(comparison)[:MOST_CELLS]:
         yield f"- cannot say: {escaped(silence.words)}"
     yield ""
@@ -92,7 +94,7 @@ def _small_print(summary: Summary, comparison: Comparison | None) -> Iterator[st
     marks = ", ".join(f"{figures.MARKS[basis]} {basis}" for basis in figures.MARKS)
     yield f"<details><summary>Small print</summary>\n\n- {marks}; {figures.DASH} missing, never zero"
     yield "- Bold figures in the table: first of all groups, and that holds over the cloud ranges"
-    for term, words in page.facts(summary, comparison.costs if comparison else None):
+    for term, words in facts.small_print(summary, comparison.costs if comparison else None):
         yield f"- {term}: {escaped(words)}"
     invalid = [c for c in summary.cells if not c.valid]
     for cell in invalid[:MOST_CELLS]:

@@ -86,8 +86,7 @@ def _rows(axes: Axes, rows: Sequence[Row], index: int, looks: Mapping[str, Look]
 
 
 def _words(stat: Stat) -> str:
-    made = figures.figure(stat)
-    return made.text
+    return f"{figures.figure(stat).text}{' ±?' if figures.withheld(stat) else ''}"
 
 
 def words(ranked: Ranked, sides: Sequence[str]) -> str:

@@ -10,7 +10,8 @@ from lab.analysis.sides import Ranked, Said, SideBySide
 from lab.analysis.turned import signed
 from lab.report import figures, method
 from lab.report.figures import DASH
-from lab.report.tables import Row, Table, TableCell, cell, columns, given, held, words
+from lab.report.table import Row, Table, TableCell, cell, columns, given, words
+from lab.report.tables import held
 
 # status -> sign and words
 STATUS: Mapping[str, tuple[str, str]] = {

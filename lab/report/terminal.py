@@ -13,9 +13,10 @@ from lab.analysis.results import Comparison, Group, Summary
 from lab.analysis.transfer import cost_metric
 from lab.model import Stat
 from lab.power import tellable, tells_nothing
-from lab.report import cloud, figures, load, method, page, wins
+from lab.report import cloud, facts, figures, load, method, wins
 from lab.report.figures import DASH
-from lab.report.tables import cost_at, held, own_options, primary_step, shown, usable
+from lab.report.table import shown, usable
+from lab.report.tables import cost_at, held, own_options, primary_step
 
 NONE = "-"
 BEST = "bold green"  # of a figure that no other group beats, which holds over the cloud ranges
@@ -24,8 +25,8 @@ STYLE = {"holds": "green", "flips": "yellow"}
 
 def table(summary: Summary, comparison: Comparison | None = None) -> RenderableType:
     """Names are plain text: markup in them is not obeyed. A group without a valid deployment shows no number."""
-    head = Text(f"{page.heading(summary)} · {figures.duration(summary.duration_s)}", style="bold")
-    claims = Text(f"may claim here: {page.claims(summary) or 'nothing'}", style="dim")
+    head = Text(f"{facts.heading(summary)} · {figures.duration(summary.duration_s)}", style="bold")
+    claims = Text(f"may claim here: {facts.claims(summary) or 'nothing'}", style="dim")
     answer, evidence = [*_answer(comparison)], [*_costs(comparison), *_limits(summary, comparison)]
     rankings = [*_rankings(comparison)]
     labels = max(len(row[0]) for row in (*answer, *evidence, *rankings))
@@ -112,9 +113,11 @@ def _with_margin(stat: Stat | None) -> str:
 
 
 def _range(stat: Stat | None) -> str:
-    """A tail is only as good as its interval: low–high where there is one."""
+    """A tail is only as good as its interval: low–high where there is one, ±? where it is withheld."""
     if stat is None or stat.value is None:
         return NONE
+    if figures.withheld(stat):
+        return _with_margin(stat)
     between = figures.interval(stat)
     return f"{between} {stat.unit}" if "–" in between else figures.figure(stat).text
 
@@ -146,21 +149,22 @@ def _costs(comparison: Comparison | None) -> Iterator[tuple[str, Text]]:
         yield "" if number else "break-even", Text(cloud.break_even(b))
     if costs:
         listed = f"{costs.prices} {costs.region}, list prices, cpu_scale {figures.plain(costs.cpu_scale)}, allocation basis."
-        yield "prices", Text(f"{listed} {page.pricing(costs)}".strip(), style="dim")
+        yield "prices", Text(f"{listed} {facts.pricing(costs)}".strip(), style="dim")
 
 
 def _limits(summary: Summary, comparison: Comparison | None) -> Iterator[tuple[str, Text]]:
     unsaid = [silence.words for silence in cloud.unsaid(comparison)] if comparison else []
     unsaid += [] if any("p99 cannot be measured" in words for words in unsaid) else _missing_tails(summary)
+    unsaid += _withheld(summary)
     for number, words in enumerate(unsaid):
         yield "" if number else "cannot say", Text(words, style="dim")
     yield "budget", Text(method.BUDGET.get(summary.enforcement, summary.enforcement), style="dim")
-    yield from (("" if n else "scaled by", Text(words)) for n, words in enumerate(page.scalers(summary)))
+    yield from (("" if n else "scaled by", Text(words)) for n, words in enumerate(facts.scalers(summary)))
     if summary.load_kind != "ladder":
         yield from (("" if n else "load", Text(words)) for n, words in enumerate(load.said(summary)))
-    yield "floor", Text(page.floor(summary) + " CPU/req is architecture + platform.")
+    yield "floor", Text(facts.floor(summary) + " CPU/req is architecture + platform.")
     if summary.driving:
-        yield "driver", Text(page.driver(summary.driving))
+        yield "driver", Text(facts.driver(summary.driving))
     yield from (("" if n else "faults", Text(words)) for n, words in enumerate(summary.faults))
     for cell in (c for c in summary.cells if not c.valid):
         yield "INVALID", Text(f"{cell.cell}: {'; '.join(cell.reasons)}", style="red")
@@ -171,6 +175,19 @@ def _limits(summary: Summary, comparison: Comparison | None) -> Iterator[tuple[s
         count = f"{summary.deployments} deployment" + ("s" if summary.deployments != 1 else "")
         more = "a larger `gate.least`" if any(g.code_ref for g in summary.groups) else "`lab run compare-full`"
         yield "limits", Text(f"{count} of each cannot give a verdict{smallest}: {more} can.")
+
+
+def _withheld(summary: Summary) -> Iterator[str]:
+    """Which figures of the table have a value and no interval (±?), those of one reason in one line."""
+    found: dict[str, list[str]] = {}
+    for group in filter(usable, summary.groups):
+        step = primary_step(summary, group)
+        latency = step[1].latency if step else {}
+        for name in ("p50", "p99"):
+            stat = latency.get(name)
+            if stat is not None and figures.withheld(stat):
+                found.setdefault(stat.why_missing, []).append(f"{name} of {group.name}")
+    yield from (f"{', '.join(names)} at {figures.per_second(summary.primary_rate_per_s)}: {why}" for why, names in found.items())
 
 
 def _missing_tails(summary: Summary) -> Iterator[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lab.analysis.results import Comparison, Group, Summary, Win
 from lab.report import figures
 from lab.report.figures import DASH
-from lab.report.tables import INVALID, Column, Row, Table, TableCell, columns, usable
+from lab.report.table import INVALID, Column, Row, Table, TableCell, columns, usable
 
 # metric -> title, how a winner is better, what the figures are based on, why there may be no cell
 METRICS: Mapping[str, tuple[str, str, str, str]] = {

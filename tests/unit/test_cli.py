@@ -1,6 +1,7 @@
 """The command line: help that is quick, errors in one place with the class's exit code, nothing started by plan."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +65,33 @@ def test_unknown_commands_and_options_exit_2(tmp_path: Path) -> None:
 def test_names_are_listed_with_what_they_are() -> None:
     shown = CliRunner().invoke(lab, ["--json", "list", "architectures"], catch_exceptions=False).output
     assert "three_tier" in json.loads(shown)["architectures"]
+
+
+def test_a_listed_file_is_named_as_it_is_typed_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scenarios").mkdir()
+    (tmp_path / "scenarios" / "mine.yaml").write_text("about: One of mine\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAB_PROJECT", str(tmp_path))
+    shown = CliRunner().invoke(lab, ["list", "scenarios"], catch_exceptions=False).output
+    assert re.search(r"^scenarios +mine +One of mine", shown, re.MULTILINE)
+    assert " scenarios/mine.yaml" in shown and str(tmp_path) not in shown
+    assert "lab plan NAME" in shown
+
+
+def test_help_lists_every_command_once_below_a_theme() -> None:
+    shown = CliRunner().invoke(lab, ["--help"]).output
+    assert sorted(c.name or "" for commands in lab.themes.values() for c in commands) == sorted(lab.commands)
+    places = [shown.index(f"\n{theme}:") for theme in lab.themes]
+    assert places == sorted(places)
+    assert [len([line for line in shown.splitlines() if line.startswith(f"  {name} ")]) for name in lab.commands] == [1] * len(lab.commands)
+
+
+@pytest.mark.parametrize("words", [[], *([name] for name in lab.commands)], ids=lambda words: " ".join(words) or "lab")
+def test_help_of_each_command_fits_and_ends_its_sentences(words: list[str]) -> None:
+    shown = CliRunner().invoke(lab, [*words, "--help"], terminal_width=110).output
+    assert max(map(len, shown.splitlines())) <= 110
+    command = lab.commands[words[0]] if words else lab
+    assert (command.help or "").strip().endswith((".", "`"))
+    for parameter in command.params:
+        help_text = getattr(parameter, "help", None)
+        assert help_text is None or help_text.rstrip().endswith((".", ")", "]")), (words, parameter.name)

@@ -15,7 +15,7 @@ from lab.analysis.summarize import summarize
 from lab.contracts import Capabilities
 from lab.model import ClockOffset, Event, Plan, Usage
 from lab.plan import compile
-from lab.report import evidence, page
+from lab.report import evidence, facts
 from lab.rundir import CellDir, RunDir
 from lab.scenario import load
 from lab.settings import Settings
@@ -127,13 +127,13 @@ TWO = Driving(
 
 
 def test_the_page_says_where_load_came_from_and_the_floors_of_both_places() -> None:
-    assert page.driver(TWO) == (
+    assert facts.driver(TWO) == (
         "Inside the cluster, as a Job: 2 at once, each with its share of one schedule. Floor from outside: driver p50 0.500 ms · "
         "path p50 2.50 ms. Clocks of other machines are known within 0.42 ms."
     )
-    assert page.driver(Driving(place="outside", processes=1, clock_error_ms=None)) == "Outside, on the machine that ran `lab`."
-    facts = dict(page.facts(replace(summary(), driving=TWO), None))
-    assert facts["Driver"] == page.driver(TWO)
+    assert facts.driver(Driving(place="outside", processes=1, clock_error_ms=None)) == "Outside, on the machine that ran `lab`."
+    printed = dict(facts.small_print(replace(summary(), driving=TWO), None))
+    assert printed["Driver"] == facts.driver(TWO)
     rows = evidence.floors(replace(summary(), driving=TWO)).rows
     assert [row.cells[0].text for row in rows] == [
         "inside: driver + fake provider",

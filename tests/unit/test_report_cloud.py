@@ -12,7 +12,7 @@ from lab.analysis import prices
 from lab.analysis.cost import costs
 from lab.analysis.results import Comparison, Ranking
 from lab.model import Stat
-from lab.report import cloud, page
+from lab.report import cloud, facts
 from lab.report.cloud import Line, Unsaid
 from lab.report.evidence import options
 from lab.report.tables import headline, own_options
@@ -119,9 +119,9 @@ def test_a_break_even_says_where_it_lies_in_a_cloud() -> None:
 
 def test_it_is_said_that_functions_are_priced_unlike_the_rest() -> None:
     priced = costs(summaries.summary(), prices.load("aws"), today=date(2026, 11, 22))
-    said = page.pricing(priced)
+    said = facts.pricing(priced)
     assert "1769 MB" in said and "a VM or a container is priced at its configured vCPU and memory" in said
-    assert page.pricing(replace(priced, assumptions=())) == ""
+    assert facts.pricing(replace(priced, assumptions=())) == ""
 
 
 def test_variants_show_the_options_in_which_they_differ() -> None:
@@ -132,4 +132,4 @@ def test_variants_show_the_options_in_which_they_differ() -> None:
     assert [own_options(made, g) for g in made.groups] == ["batch_max 0", "batch_max 8", "", ""]
     assert headline(made, None).rows[1].cells[0].interval == "batch_max 8"
     assert [row.strong for row in options(made).rows if row.series == other.name] == [True, False]
-    assert page.heading(made).startswith("vision M · 3 architectures in 4 variants · 3 deployments of each")
+    assert facts.heading(made).startswith("vision M · 3 architectures in 4 variants · 3 deployments of each")

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lab.analysis.results import Comparison, Summary
 from lab.report import terminal, wins
-from lab.report.evidence import monthly
+from lab.report.compared import monthly
 from lab.report.figures import figure
 from lab.report.html import html
 from lab.report.markdown import markdown

@@ -45,6 +45,14 @@ def test_one_deployment_names_no_winner() -> None:
     assert (found.winner, found.margin.why_missing) == ("", "one deployment has no interval")
 
 
+def test_a_withheld_interval_is_the_reason_why_no_winner_is_named() -> None:
+    base = summary()
+    a, b, *_ = base.groups
+    withheld = replace(p50(10), why_missing="no interval: the samples are alike")
+    (found,) = wins(replace(base, groups=(with_p50(a, [(5.0, withheld, True)]), with_p50(b, [(5.0, p50(15, 14, 16), True)]))), None)
+    assert (found.winner, found.margin.why_missing) == ("", f"{a.name}: no interval: the samples are alike")
+
+
 def test_sizes_are_kept_apart() -> None:
     base = summary()
     a, b, *_ = base.groups

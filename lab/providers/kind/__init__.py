@@ -1,4 +1,4 @@
-"""The provider `kind`: `kubernetes` on a cluster of the Lab's own, whose nodes are containers of a Docker engine on this machine."""
+"""The Lab of provider kubernetes on a cluster of the Lab's own, whose nodes are containers of a Docker engine on this machine."""
 
 from __future__ import annotations
 

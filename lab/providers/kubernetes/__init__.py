@@ -1,4 +1,4 @@
-"""The provider kubernetes: a Lab in one namespace of any cluster that a kubeconfig leads to.
+"""A Lab in one namespace of any cluster that a kubeconfig leads to.
 
 Light to import: the activator loads it in its pod at every start, so what needs the cluster's API is imported where it is used."""
 

