@@ -117,12 +117,15 @@ def interval(stat: Stat) -> str:
 
 
 def margin(stat: Stat) -> str:
-    """±N of the wider side, in the unit of the figure, ±? where the interval is withheld; empty where there is none."""
+    """±N of the wider side, in the unit of the figure; both ends where that side is wider than the figure itself, which no ± could mean;
+    ±? where the interval is withheld; empty where there is none."""
     if withheld(stat):
         return "±?"
     if stat.value is None or stat.low is None or stat.high is None:
         return ""
     wider = max(stat.high - stat.value, stat.value - stat.low)
+    if wider > abs(stat.value):
+        return f"({number(stat.low, 2)}–{number(stat.high, 2)})"
     return f"±{number(wider, 1)}" if wider else ""
 
 

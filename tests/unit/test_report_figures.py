@@ -81,6 +81,7 @@ def test_money_and_shares_carry_their_sign_once_in_an_interval() -> None:
 def test_the_margin_is_that_of_the_wider_side() -> None:
     assert figures.margin(Stat(value=23.0, unit="ms", low=22.0, high=25.0)) == "±2"
     assert figures.margin(Stat(value=23.0, unit="ms")) == ""
+    assert figures.margin(Stat(value=1128.0, unit="ms", low=40.2, high=31_610.0)) == "(40–31,610)"
 
 
 def test_percentiles_are_named_alike_from_shares_and_percents() -> None:
