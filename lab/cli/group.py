@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from lab.rundir import RunDir
     from lab.settings import Settings
 
+LONGEST = 140  # characters of a command's first sentence: whole, over two lines
+
 
 @dataclass(frozen=True)
 class Invocation:
@@ -54,9 +56,7 @@ class Themes(click.Group):
         longest = max(len(name) for name in self.commands)
         for theme, commands in self.themes.items():
             with formatter.section(theme):
-                formatter.write_dl(
-                    [(f"{c.name:<{longest}}", c.get_short_help_str(formatter.width - longest - 6)) for c in commands],
-                )
+                formatter.write_dl([(f"{c.name:<{longest}}", c.get_short_help_str(LONGEST)) for c in commands])
 
 
 @click.group(cls=Themes, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

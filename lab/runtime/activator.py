@@ -242,21 +242,16 @@ async def _not_found(request: Request, error: Exception) -> Response:
     return Response(body, error.status_code, media_type="application/json")
 
 
+def serve(path: Path) -> None:
+    """Until SIGTERM or SIGINT, as the config in `path` says."""
+    config = decode(path.read_bytes(), ServiceConfig, str(path))
+    identity = Identity(deployment=config.deployment, service=config.service, instance=config.instance)
+    replicas = registry.replicas(config.provider, config.replicas_handle)
+    serving.run(Activator(config.topology, identity, replicas), config, {})
+
+
 def main(argv: list[str]) -> int:
-    if len(argv) != 2:
-        sys.stderr.write("usage: python -m lab.runtime.activator CONFIG.json\n")
-        return 2
-    path = Path(argv[1])
-    serving.end_on_sigterm()
-    try:
-        config = decode(path.read_bytes(), ServiceConfig, str(path))
-        identity = Identity(deployment=config.deployment, service=config.service, instance=config.instance)
-        replicas = registry.replicas(config.provider, config.replicas_handle)
-        serving.run(Activator(config.topology, identity, replicas), config, {})
-    except LabError as error:
-        sys.stderr.write(f"{error.what}\n{error.hint}\n")
-        return 3
-    return 0
+    return serving.main(argv, "lab.runtime.activator CONFIG.json", serve)
 
 
 if __name__ == "__main__":

@@ -194,19 +194,14 @@ async def _bug(_request: Request, error: Exception) -> Response:
     return Response(explain(error), 500, media_type="application/json")
 
 
+def serve(folder: Path) -> None:
+    """Until SIGTERM or SIGINT, as the config in `folder` says."""
+    config = load(folder / "config.json")
+    serving.run(Agent(config, guard.read(Path(config.token_path))).app(), config, {})
+
+
 def main(argv: list[str]) -> int:
-    if len(argv) != 2:
-        sys.stderr.write("usage: python -m lab.runtime.agent FOLDER\n")
-        return 2
-    path = Path(argv[1]) / "config.json"
-    serving.end_on_sigterm()
-    try:
-        config = load(path)
-        serving.run(Agent(config, guard.read(Path(config.token_path))).app(), config, {})
-    except LabError as error:
-        sys.stderr.write(f"{error.what}\n{error.hint}\n")
-        return 3
-    return 0
+    return serving.main(argv, "lab.runtime.agent FOLDER", serve)
 
 
 def load(path: Path) -> AgentConfig:

@@ -26,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 
 from lab import registry
 from lab.contracts import Tools, Workload
-from lab.errors import InputError, LabError
+from lab.errors import InputError
 from lab.model import Message
 from lab.model.workload import Scalar
 from lab.rundir import decode
@@ -219,17 +219,7 @@ def serve(config: ServiceConfig) -> None:
 
 
 def main(argv: list[str]) -> int:
-    if len(argv) != 2:
-        sys.stderr.write("usage: python -m lab.runtime.host CONFIG.json\n")
-        return 2
-    path = Path(argv[1])
-    serving.end_on_sigterm()
-    try:
-        serve(decode(path.read_bytes(), ServiceConfig, str(path)))
-    except LabError as error:
-        sys.stderr.write(f"{error.what}\n{error.hint}\n")
-        return 3
-    return 0
+    return serving.main(argv, "lab.runtime.host CONFIG.json", lambda path: serve(decode(path.read_bytes(), ServiceConfig, str(path))))
 
 
 if __name__ == "__main__":

@@ -9,13 +9,14 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from lab.errors import MachineError
+from lab.errors import LabError, MachineError
 
 KEEP_ALIVE_S = 75  # longer than any client of ours keeps an idle connection, so that none is closed under a request
 GRACE_S = 8
@@ -83,6 +84,20 @@ class Server(uvicorn.Server):
             return ends
         self.server_state.default_headers = [(b"connection", b"close")]
         return ends or time.monotonic() >= self._drained_at
+
+
+def main(argv: list[str], usage: str, serve: Callable[[Path], None]) -> int:
+    """The exit code of `python -m MODULE PATH`: 0, 2 for another call, 3 for a LabError, which is said on stderr."""
+    if len(argv) != 2:
+        sys.stderr.write(f"usage: python -m {usage}\n")
+        return 2
+    end_on_sigterm()
+    try:
+        serve(Path(argv[1]))
+    except LabError as error:
+        sys.stderr.write(f"{error.what}\n{error.hint}\n")
+        return 3
+    return 0
 
 
 def end_on_sigterm() -> None:

@@ -8,7 +8,7 @@ import pytest
 from lab import plan, registry, scenario
 from lab.contracts import Capabilities
 from lab.errors import InputError
-from lab.model import Plan
+from lab.model import Budget, Plan
 from lab.settings import Settings
 
 PINNED = Capabilities(isolation="pinned", enforcement="affinity", scales_to_zero=True, measures_usage=True)
@@ -79,7 +79,7 @@ def test_the_primary_rate_must_be_measured(tmp_path: Path) -> None:
 def test_problems_name_every_broken_rule(architecture: str) -> None:
     shape = plan.shape("noop", "S")
     module = registry.architecture(architecture)
-    topology = module.place(shape, plan.Budget(), module.Options())
+    topology = module.place(shape, Budget(), module.Options())
     assert topology.problems(shape.stages, shape.operations) == []
     broken = dataclasses.replace(topology, services=topology.services[:-1], routes={})
     found = "\n".join(broken.problems(shape.stages, shape.operations))
