@@ -156,7 +156,7 @@ def plan(call: Invocation, scenario: str, base: str | None, allow_dirty: bool) -
     from lab import console, execute
 
     against = execute.Against(base=base, allow_dirty=allow_dirty) if base is not None else None
-    console.plan(execute.plan_of(scenario, call.settings(), against), as_json=call.json)
+    console.plan(execute.plan_of(scenario, call.settings(), against, call.mode), as_json=call.json)
 
 
 @lab.command()

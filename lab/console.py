@@ -16,7 +16,7 @@ from rich.table import Table
 
 from lab import registry
 from lab.contracts import Endpoint
-from lab.model import Cell, Plan, Usage
+from lab.model import Cell, Plan, Topology, Usage
 from lab.power import GATE_DEPLOYMENTS, tellable, too_few
 from lab.progress import clock
 from lab.registry import Kind
@@ -193,9 +193,24 @@ def plan(found: Plan, *, as_json: bool) -> None:
     if found.service is not None:
         out.print(f"service     {escape(found.service.start)} (ready: GET {escape(found.service.ready)})")
         out.print(f"            build: {escape(found.service.build) or 'none'}")
+    if found.refs and found.service is None:
+        out.print(f"placed      {_placed(found)}; workload and services are each side's own code")
+        out.print(
+            f"            build: {escape(found.environment.build) if found.environment else 'a venv where pyproject.toml is a project'}"
+        )
     for line in _gate(found):
         out.print(escape(line))
     return None
+
+
+def _placed(found: Plan) -> str:
+    """Which subjects base and head stand up differently."""
+    seen: dict[str, list[Topology | None]] = {}
+    for cell in _first(found):
+        if cell.code_ref:
+            seen.setdefault(" ".join(filter(None, (cell.architecture, cell.variant, cell.model_size))), []).append(cell.topology)
+    differ = [name for name, topologies in seen.items() if any(each != topologies[0] for each in topologies)]
+    return f"differently on base and head: {', '.join(differ)}" if differ else "the same on base and head"
 
 
 def _first(found: Plan) -> Sequence[Cell]:

@@ -6,18 +6,19 @@ import dataclasses
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from lab import registry, sides
 from lab.contracts import Capabilities
 from lab.errors import InputError
-from lab.model import Budget, Cell, CodeRef, Load, Plan, ServicePlan, Shape, TimedFault, Topology
+from lab.model import Budget, Cell, CodeRef, EnvironmentPlan, Load, Plan, ServicePlan, Shape, TimedFault, Topology
 from lab.model.plan import Place, Role
 from lab.model.workload import ModelSize
 from lab.power import VERDICT_DEPLOYMENTS, detectable_ratio
 from lab.scenario import Fault, Scenario, Serve, Subject
 from lab.settings import Settings
+from lab.sides import Placed
 
 LONGEST_ID = 40
 Side = Literal["", "base", "head"]
@@ -58,15 +59,16 @@ def compile(
     spread: float | None = None,
     rate_per_driver_per_s: float | None = None,
     refs: Sequence[CodeRef] = (),
+    placed: Placed | None = None,
 ) -> Plan:
     """`spread`: the learned log-scale standard deviation between deployments on this machine; None assumes 10 %.
     `rate_per_driver_per_s`: what one driver process was seen to send here without being late; None assumes DRIVER_RATE_PER_S. With `refs`
-    (base and head) every subject is planned once of each side, as often as the gate may need."""
+    (base and head) every subject is planned once of each side, as often as the gate may need; `placed`: as its own code places it."""
     body = scenario.body
     if not isinstance(body, Serve):
         raise InputError(f"{scenario.name} is a scenario of kind {body.kind}", "`lab train` runs kind train")
     _check_sizes(body)
-    sides.check(scenario.name, body, refs)
+    sides.check(scenario.name, body, refs, placed or {})
     if capabilities.deploys and not body.architectures:
         raise InputError(
             f"{scenario.name} names no architecture", f"provider {settings.provider} deploys; `lab list architectures` shows which"
@@ -85,6 +87,7 @@ def compile(
         driving=driving,
         deployments=deployments,
         sides=tuple(r.name for r in refs),
+        placed=placed or {},
     ).all()
     _check_scaler(cells, settings.provider, capabilities.scaler)
     _check_faults(cells, settings.provider, capabilities)
@@ -117,6 +120,7 @@ def compile(
         refs=tuple(refs),
         gate=sides.gate(body),
         service=ServicePlan(**body.service.model_dump()) if body.service else None,
+        environment=EnvironmentPlan(**body.environment.model_dump()) if body.environment else None,
     )
 
 
@@ -232,6 +236,7 @@ class _Cells:
     driving: _Driving
     deployments: int
     sides: tuple[Side, ...] = ()
+    placed: Placed = field(default_factory=dict)
 
     def all(self) -> list[Cell]:
         return (self._floors() if self.body.floor else []) + self._subjects()
@@ -251,7 +256,8 @@ class _Cells:
             for place, (subject, size) in subjects:
                 for side in order_of_sides:
                     name = "-".join(filter(None, (f"{block + 1:02d}", subject.architecture, subject.variant, size, side)))
-                    cell = self._cell(name, "subject", subject, size, block)
+                    own = self.placed.get((side, subject.architecture, subject.variant, size))
+                    cell = self._cell(name, "subject", subject, size, block, own)
                     cells.append(dataclasses.replace(cell, order=place, code_ref=side))
         return cells
 
@@ -282,9 +288,10 @@ class _Cells:
             )
         return name
 
-    def _cell(self, name: str, role: Role, subject: Subject, size: ModelSize, block: int) -> Cell:
+    def _cell(self, name: str, role: Role, subject: Subject, size: ModelSize, block: int, own: Topology | None = None) -> Cell:
+        """`own`: as the code of the cell's side places it, else ours does."""
         body, workload = self.body, registry.workload(self.body.workload)
-        topology = place(subject, body.workload, size, _budget(body)) if self.deploys else None
+        topology = own or (place(subject, body.workload, size, _budget(body)) if self.deploys else None)
         load = _load(body, self.driving.rate_per_s, topology is not None and topology.activated)
         return Cell(
             id=self._named(name),
