@@ -120,7 +120,7 @@ def _ask(side: str, code: Code, words: Sequence[str], what: str, given: Mapping[
     argv = ["env", *(word for name in unset for word in ("-u", name)), *settings, code.python or sys.executable, *words]
     found = spawn.capture(argv, timeout_s=ASK_S, cwd=code.folder)
     if found.code:
-        lines = found.output.strip().splitlines()
+        lines = [line for line in found.output.strip().splitlines() if not line.startswith("next:")]  # ours follows
         hint = (
             "its environment has no lab: name ai-cloud-lab among the project's dependencies"
             if "No module named lab" in found.output

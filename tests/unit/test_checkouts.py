@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 
 from lab import checkouts
 from lab.contracts import Code
-from lab.errors import InputError
-from lab.model import EnvironmentPlan
+from lab.errors import InputError, MachineError
+from lab.model import EnvironmentPlan, Topology
+from lab.providers.embedded import Provider
+from lab.providers.embedded.control import Standing
 from lab.settings import Settings
 from tests import repositories
 
@@ -67,7 +70,11 @@ def standing_in(folder: Path, program: str) -> Code:
             "the code of base cannot plan gate",
             "name ai-cloud-lab among the project's dependencies",
         ),
-        ("echo 'error: no architecture mine' >&2; exit 2", "the code of base cannot plan gate", "environment: {build:"),
+        (
+            "echo 'error: no architecture mine' >&2; echo 'next:  look' >&2; exit 2",
+            "the code of base cannot plan gate",
+            "environment: {build:",
+        ),
         ("echo '{\"schema_version\": 0}'", "the plan that the code of base makes of gate cannot be read", "another version"),
         ("echo words", "the plan that the code of base makes of gate cannot be read", "another version"),
     ],
@@ -123,3 +130,15 @@ def test_a_side_without_the_workload_says_so(tmp_path: Path) -> None:
         checkouts._models("base", Code(folder=tmp_path), "mine", ("S",), tmp_path)
     (said,) = caught.value.problems
     assert said.startswith("error: no workload is called 'mine'")
+
+
+def test_a_standing_lab_of_an_older_version_would_run_our_code_on_both_sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = Provider(Settings(home=str(tmp_path)))
+    old = Standing(lab_id="a", pid=1, created=0.0, endpoints=())
+    monkeypatch.setattr(provider, "_wanted_standing", lambda: old)
+    with pytest.raises(MachineError, match="of an older lab"):
+        provider.run_code({"base": Code(folder=tmp_path)})
+    monkeypatch.setattr(provider, "_wanted_standing", lambda: dataclasses.replace(old, runs_code=True))
+    provider.run_code({"base": Code(folder=tmp_path)})
+    with pytest.raises(InputError, match="code of side head"):
+        provider.deploy(Topology(architecture="a", workload="noop", services=(), routes={}, options={"code_ref": "head"}), "c-1", 1)
