@@ -1,25 +1,24 @@
-"""What a run measures of the user's own repository: worktrees of base and head, their builds, and at a look whether more is needed."""
+"""What a run measures of the user's own repository: base and head as they stand for it, and at a look whether more is needed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from lab import ownership, refs, registry, shell, spawn
-from lab.contracts import Provider
+from lab import builds, checkouts, ownership, refs, registry, spawn
+from lab.builds import Build
+from lab.contracts import Code, Provider, RunsCode
 from lab.errors import InputError
 from lab.model import Cell, Plan, ServicePlan
 from lab.power import GATE_DEPLOYMENTS, too_few
 from lab.progress import Progress
 from lab.rundir import CellStatus, RunDir
 from lab.settings import Settings
-from lab.spawn import Process
 
 STOP_S = 5.0
-SAID_LINES = 8
 OWN_TREE = ""  # the side of a run without --base
 
 
@@ -31,27 +30,53 @@ class Serves(Protocol):
 
 
 @contextmanager
-def standing(plan: Plan, made: RunDir, provider: Provider, settings: Settings, shown: Progress) -> Iterator[None]:
-    """Everything that is to be measured is checked out and built before anything is measured; no worktree is left."""
+def standing(
+    plan: Plan, made: RunDir, provider: Provider, settings: Settings, shown: Progress, codes: Mapping[str, Code] | None
+) -> Iterator[None]:
+    """Everything that is to be measured is checked out and built before anything is measured; no worktree is left. `codes`: the sides of
+    architectures, where they stand already."""
     if not plan.refs and plan.service is None:
         yield
         return
     if plan.refs and plan.gate and plan.gate.least < GATE_DEPLOYMENTS:
         shown.phase(f"WARNING: {too_few(plan.gate.least)}")
-    if plan.service is not None:
-        spawn.end(spawn.of_lab(settings.state), STOP_S)  # what a killed run left, which this one resumes
+    with _own(plan, plan.service, made, provider, settings, shown) if plan.service else _placed(plan, provider, settings, shown, codes):
+        yield
+
+
+@contextmanager
+def _own(plan: Plan, service: ServicePlan, made: RunDir, provider: Provider, settings: Settings, shown: Progress) -> Iterator[None]:
+    spawn.end(spawn.of_lab(settings.state), STOP_S)  # what a killed run left, which this one resumes
     try:
         folders = _folders(plan, settings, shown)
-        if plan.service is not None:
-            build(plan.service, folders, made.root / "build", _tag(settings), shown)
-            if not isinstance(provider, Serves):
-                raise InputError(
-                    f"provider {provider.name} starts no service of your own", "take `provider` out: `service:` implies checkout"
+        if service.build:
+            wanted = {
+                side: Build(
+                    text=service.build, folder=folder, timeout_s=service.build_timeout_s, bound="service.build_timeout_s", env=service.env
                 )
-            provider.serve(plan.service, folders, plan.budget.cpus)
+                for side, folder in folders.items()
+            }
+            builds.run(wanted, made.root / "build", _tag(settings), shown)
+        if not isinstance(provider, Serves):
+            raise InputError(f"provider {provider.name} starts no service of your own", "take `provider` out: `service:` implies checkout")
+        provider.serve(service, folders, plan.budget.cpus)
         yield
     finally:
         refs.of_lab(settings.state).remove()
+
+
+@contextmanager
+def _placed(plan: Plan, provider: Provider, settings: Settings, shown: Progress, codes: Mapping[str, Code] | None) -> Iterator[None]:
+    if not isinstance(provider, RunsCode):
+        raise InputError(f"provider {provider.name} runs the code of one tree only", "take provider embedded")
+    sizes = tuple(dict.fromkeys(c.model_size for c in plan.cells if c.role == "subject"))
+    with (
+        checkouts.standing(plan.refs, plan.workload, sizes, plan.environment, settings, shown)
+        if codes is None
+        else nullcontext(codes) as found
+    ):
+        provider.run_code(found)
+        yield
 
 
 def _folders(plan: Plan, settings: Settings, shown: Progress) -> dict[str, Path]:
@@ -68,41 +93,6 @@ def _tag(settings: Settings) -> spawn.Record:
     if not ownership.is_lab(settings.state):
         ownership.mark(settings.state)
     return spawn.Record(path=settings.state / "processes.jsonl", lab_id=spawn.new_lab_id(settings.state))
-
-
-# ---- builds ----------------------------------------------------------------------------------------------------------
-
-
-def build(service: ServicePlan, folders: Mapping[str, Path], logs: Path, record: spawn.Record, shown: Progress) -> None:
-    """Each side in its own folder, one after the other. Raises InputError that says which failed, with its last lines."""
-    if not service.build:
-        return
-    logs.mkdir(parents=True, exist_ok=True)
-    failed: dict[str, str] = {}
-    for side, folder in folders.items():
-        shown.phase(f"building {side or 'the service'}: {service.build}")
-        log = logs / f"{side or 'service'}.log"
-        log.unlink(missing_ok=True)
-        process = spawn.start(
-            shell.command(service.build, service=f"build of {side or 'the service'}", log=log, cwd=folder, env=service.env), record
-        )
-        try:
-            code = process.wait(service.build_timeout_s)
-        finally:
-            process.stop(STOP_S)
-        if code != 0:
-            failed[side] = _failure(process, code, service)
-    if failed:
-        sides = " and ".join(side for side in folders if side in failed)
-        only = " only" if len(failed) < len(folders) else ""
-        what = f"the build fails on {sides}{only}, so nothing was measured" if sides else "the build fails, so nothing was measured"
-        raise InputError(what, f"the whole logs are in {logs}", list(failed.values()))
-
-
-def _failure(process: Process, code: int | None, service: ServicePlan) -> str:
-    if code is None:
-        return f"{process.command.service} took more than service.build_timeout_s, {service.build_timeout_s:g} s"
-    return process.failure(SAID_LINES)
 
 
 # ---- looks -----------------------------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ def _deployed(provider: Provider, cell: Cell, folder: CellDir, name: str) -> Ite
     """Logs and events are kept however it ends; then it is retired."""
     told = {"code_ref": cell.code_ref} if cell.code_ref else {}
     bare = Topology(architecture=cell.architecture, workload=cell.workload, services=(), routes={}, needs=(), options=told)
-    topology = cell.topology or bare
+    topology = replace(cell.topology, options={**cell.topology.options, **told}) if cell.topology else bare
     rundir.write(folder.topology, rundir.encode(topology))
     folder.events.unlink(missing_ok=True)
     deployment = provider.deploy(topology, name, cell.seed)

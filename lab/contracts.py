@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from lab.model import Budget, Event, Message, Operation, Request, Response, Shape, Stage, Topology, Usage
@@ -199,6 +200,32 @@ class Clocked(Protocol):
 
     def clocks(self) -> Mapping[str, Callable[[], tuple[float, str]]]:
         """Each such clock by its name; called, it is read in one round trip: its time.monotonic and its kernel's boot id."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServedModel:
+    """A workload's model at one size, as a file."""
+
+    name: str
+    sha256: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Code:
+    """One side of a gate: `folder` is the user's project there, `python` the interpreter that runs its code (empty: ours)."""
+
+    folder: Path
+    python: str = ""
+    models: Mapping[ModelSize, ServedModel] = field(default_factory=dict)
+
+
+@runtime_checkable
+class RunsCode(Protocol):
+    """What a provider offers beside Provider that runs services of other trees than the one that `lab` is called in."""
+
+    def run_code(self, sides: Mapping[str, Code]) -> None:
+        """From now on `deploy` takes a side's code for a topology whose option `code_ref` names it."""
 
 
 class Replicas(Protocol):

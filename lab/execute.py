@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
-from lab import arms, environment, ownership, refs, registry, rundir, spawn
+from lab import arms, checkouts, environment, ownership, refs, registry, rundir, sides, spawn
 from lab.cells import Bench
-from lab.contracts import Provider
+from lab.contracts import Code, Provider, RunsCode
 from lab.errors import InputError, LabError
 from lab.measuring import exclusive
-from lab.model import Environment, Plan
+from lab.model import CodeRef, Environment, EnvironmentPlan, Plan
 from lab.plan import compile
 from lab.progress import Mode, Progress, progress
 from lab.rundir import RunDir
@@ -37,12 +37,44 @@ class Against:
     allow_dirty: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Sides:
+    """Base and head; `codes` and `plans` (each side's own of the scenario) only where they stand before the plan is made."""
+
+    refs: tuple[CodeRef, ...] = ()
+    codes: Mapping[str, Code] | None = None
+    plans: Mapping[str, Plan] = field(default_factory=dict)
+
+
 # ---- plan ------------------------------------------------------------------------------------------------------------
 
 
-def plan_of(scenario: str, settings: Settings, against: Against | None = None) -> Plan:
+def plan_of(scenario: str, settings: Settings, against: Against | None = None, mode: Mode = "quiet") -> Plan:
+    """With `against` and architectures each side is checked out and built, since only its own code can say what it places."""
     loaded = load(scenario)
-    return _compile(loaded, _implied(loaded, settings), against)
+    settings = _implied(loaded, settings)
+    builds = against is not None and isinstance(loaded.body, Serve) and bool(loaded.body.architectures)
+    with exclusive(f"lab plan {scenario} --base") if builds else nullcontext(), _sides(scenario, loaded, settings, against, mode) as found:
+        return _compile(loaded, settings, found)
+
+
+@contextmanager
+def _sides(scenario: str, loaded: Scenario, settings: Settings, against: Against | None, mode: Mode) -> Iterator[_Sides]:
+    if against is None:
+        yield _Sides()
+        return
+    commits = refs.resolve(registry.project(), against.base, against.allow_dirty)
+    body, provider = loaded.body, registry.provider(settings.provider)(settings)
+    if not isinstance(body, Serve) or not body.architectures or body.gate is None or not isinstance(provider, RunsCode):
+        yield _Sides(refs=commits)
+        return
+    environment = EnvironmentPlan(**body.environment.model_dump()) if body.environment else None
+    with ExitStack() as stack:
+        with progress(mode, 0.0) as shown:
+            codes = stack.enter_context(checkouts.standing(commits, body.workload, body.model_size, environment, settings, shown))
+            shown.phase("asking base and head what they place")
+            plans = checkouts.plans(scenario, codes, settings)
+        yield _Sides(refs=commits, codes=codes, plans=plans)
 
 
 def _implied(scenario: Scenario, settings: Settings) -> Settings:
@@ -51,20 +83,22 @@ def _implied(scenario: Scenario, settings: Settings) -> Settings:
     return replace(settings, provider="checkout") if own else settings
 
 
-def _compile(scenario: Scenario, settings: Settings, against: Against | None) -> Plan:
+def _compile(scenario: Scenario, settings: Settings, found: _Sides) -> Plan:
     from lab import driver_budget  # a second of statistics, which an error in the scenario need not wait for
 
-    sides = refs.resolve(registry.project(), against.base, against.allow_dirty) if against else ()
     provider = registry.provider(settings.provider)(settings)
     cpus = 1.0 if isinstance(scenario.body, Train) else scenario.body.budget.cpus
-    return compile(
+    made = compile(
         scenario,
         settings,
         provider.capabilities(cpus),
         spread=learned_spreads(settings).get(_question(scenario.body)),
         rate_per_driver_per_s=driver_budget.learned(settings),
-        refs=sides,
+        refs=found.refs,
+        placed=sides.placed(found.plans),
     )
+    sides.alike({**found.plans, "the code here": made})
+    return made
 
 
 def _question(body: Serve | Train) -> str:
@@ -92,9 +126,9 @@ def run(scenario: str, settings: Settings, mode: Mode, keep: bool, against: Agai
 
     loaded = load(scenario)
     settings = _implied(loaded, settings)
-    plan = _compile(loaded, settings, against)
-    registry.provider(settings.provider)(settings).prepare()
-    with exclusive(f"lab run {scenario}"):
+    with exclusive(f"lab run {scenario}"), _sides(scenario, loaded, settings, against, mode) as sided:
+        plan = _compile(loaded, settings, sided)
+        registry.provider(settings.provider)(settings).prepare()
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{loaded.name}"
         made = RunDir(Path(settings.runs) / name)
         sealed = learner.seal(registry.find("scenarios", scenario), loaded.sha256, made)
@@ -104,7 +138,7 @@ def run(scenario: str, settings: Settings, mode: Mode, keep: bool, against: Agai
         rundir.write(made.environment, rundir.encode(seen))
         if sealed is not None:
             rundir.write(made.root / learner.SEAL, rundir.encode(sealed))
-        found = _execute(made, plan, settings, mode, keep)
+        found = _execute(made, plan, settings, mode, keep, sided.codes)
     spread = rework.spread(found)
     if spread is not None:
         learned = {**learned_spreads(settings), _question(loaded.body): spread}
@@ -130,12 +164,12 @@ def resume(name: str, settings: Settings, mode: Mode, keep: bool) -> Finished:
         return _execute(made, plan, settings, mode, keep)
 
 
-def _execute(made: RunDir, plan: Plan, settings: Settings, mode: Mode, keep: bool) -> Finished:
+def _execute(made: RunDir, plan: Plan, settings: Settings, mode: Mode, keep: bool, codes: Mapping[str, Code] | None = None) -> Finished:
     from lab import history, rework
 
     began = time.monotonic()
     with progress(mode, plan.expected_s) as shown:
-        _measure(made, plan, settings, shown, keep)
+        _measure(made, plan, settings, shown, keep, codes)
         shown.phase("analysis, prices, cloud rankings, report")
         _close(made, time.monotonic() - began)
         found = rework.rework(made, None, 1.0)
@@ -143,7 +177,7 @@ def _execute(made: RunDir, plan: Plan, settings: Settings, mode: Mode, keep: boo
     return replace(found, took_s=time.monotonic() - began)
 
 
-def _measure(made: RunDir, plan: Plan, settings: Settings, shown: Progress, keep: bool) -> None:
+def _measure(made: RunDir, plan: Plan, settings: Settings, shown: Progress, keep: bool, codes: Mapping[str, Code] | None) -> None:
     """Cells that are done (of a resumed run) stay as they are. One that breaks is INVALID and the run goes on, unless the Lab is gone, no
     cell was ever done, or two break in a row: then what is wrong will not pass."""
     ended = ("done", "skipped")
@@ -154,7 +188,7 @@ def _measure(made: RunDir, plan: Plan, settings: Settings, shown: Progress, keep
     broke = False
     with (
         _standing(settings, made.name, shown, keep) as (provider, lab),
-        arms.standing(plan, made, provider, lab, shown),
+        arms.standing(plan, made, provider, lab, shown, codes),
         _aside(provider, plan) as cpus,
     ):
         system_cpus = provider.capabilities(plan.budget.cpus).system_cpus

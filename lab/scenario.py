@@ -80,6 +80,15 @@ class Service(_Strict):
     build_timeout_s: Annotated[float, Field(gt=0, le=7200)] = 600.0
 
 
+class Environment(_Strict):
+    """Of each side of `lab run SCENARIO --base REF` with architectures; see lab.model.plan.EnvironmentPlan. Without it the lab makes a venv
+    where the checkout is a Python project."""
+
+    build: Annotated[str, Field(min_length=1)]
+    python: Annotated[str, Field(min_length=1)] = ".venv/bin/python"
+    build_timeout_s: Annotated[float, Field(gt=0, le=7200)] = 600.0
+
+
 MOST_DEPLOYMENTS = 100  # per arm
 
 
@@ -120,6 +129,7 @@ class Serve(_Strict):
     architectures: list[Annotated[Subject, BeforeValidator(_subject)]] = []  # none for a service that already runs (provider external)
     service: Service | None = None  # instead of architectures
     gate: Gate | None = None  # with `lab run SCENARIO --base REF`
+    environment: Environment | None = None  # beside architectures, for --base
     load: AnyLoad
     deployments: Annotated[int, Field(ge=1, le=100)] = 3
     budget: Resources = Resources()
@@ -244,6 +254,10 @@ def _unknown_names(raw: dict[str, Any], lines: dict[Location, int]) -> list[tupl
     subjects = raw.get("architectures")
     if subjects and raw.get("service"):
         problems.append((lines[("service",)], "service: found architectures beside it, wanted one of the two"))
+    if raw.get("environment") and not subjects:
+        problems.append(
+            (lines[("environment",)], "environment: found no architectures beside it, wanted some (a service has its own `build`)")
+        )
     seen: set[tuple[str, str]] = set()
     for i, item in enumerate(subjects if isinstance(subjects, list) else []):
         subject = _subject(item)

@@ -201,8 +201,11 @@ def pin(processes: Iterable[psutil.Process], cpus: tuple[int, ...]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Captured:
+    """`output` is `stdout` and then what it wrote to its standard error."""
+
     code: int
     output: str
+    stdout: str = ""
 
 
 def capture(argv: Sequence[str], *, timeout_s: float, cwd: Path | None = None, user: int | None = None, stdin: str = "") -> Captured:
@@ -226,7 +229,7 @@ def capture(argv: Sequence[str], *, timeout_s: float, cwd: Path | None = None, u
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise MachineError(f"cannot run {argv[0]}: {error}", "is it there, executable, and the machine not overloaded?") from error
-    return Captured(code=done.returncode, output=done.stdout + done.stderr)
+    return Captured(code=done.returncode, output=done.stdout + done.stderr, stdout=done.stdout)
 
 
 def exit_text(code: int) -> str:

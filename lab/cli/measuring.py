@@ -28,11 +28,14 @@ def list_(call: Invocation, kind: str | None) -> None:
 @click.option("--allow-dirty", is_flag=True, help="With --base: head is a snapshot of the changed tree.")
 @click.pass_obj
 def plan(call: Invocation, scenario: str, base: str | None, allow_dirty: bool) -> None:
-    """Print what SCENARIO would do: cells, budget, isolation, minutes, and the smallest effect it can tell. Starts nothing."""
+    """Print what SCENARIO would do: cells, budget, isolation, minutes, and the smallest effect it can tell. Starts nothing.
+
+    With --base, each side's own code places its architectures: for that both sides are checked out and built.
+    """
     from lab import console, execute
 
     against = execute.Against(base=base, allow_dirty=allow_dirty) if base is not None else None
-    console.plan(execute.plan_of(scenario, call.settings(), against), as_json=call.json)
+    console.plan(execute.plan_of(scenario, call.settings(), against, call.mode), as_json=call.json)
 
 
 @click.command()

@@ -2,7 +2,7 @@
 
 from lab.model.machine import Environment, MachineState
 from lab.model.measure import ClockOffset, Event, Probe, Sample, Stat, Usage
-from lab.model.plan import Budget, Cell, CodeRef, GatePlan, Load, Plan, Search, ServicePlan, Threshold, TimedFault, Trace
+from lab.model.plan import Budget, Cell, CodeRef, EnvironmentPlan, GatePlan, Load, Plan, Search, ServicePlan, Threshold, TimedFault, Trace
 from lab.model.topology import Batching, Edge, Service, Topology
 from lab.model.workload import Message, Operation, Request, Response, Shape, Stage
 
@@ -14,6 +14,7 @@ __all__ = [
     "CodeRef",
     "Edge",
     "Environment",
+    "EnvironmentPlan",
     "Event",
     "GatePlan",
     "Load",

@@ -222,6 +222,15 @@ class ServicePlan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EnvironmentPlan:
+    """What makes a side's interpreter: the shell command `build`, run in its checkout; then `python` (a path there) runs its code."""
+
+    build: str
+    python: str = ".venv/bin/python"
+    build_timeout_s: float = 600.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """Nothing outside it changes a result. `settings` are the resolved ones, flat. `detectable_ratio` is the smallest ratio of two
     architectures' primary metric that this plan can tell apart with 80 % power (None under 2 deployments). `scaler`: what
@@ -255,3 +264,4 @@ class Plan:
     refs: tuple[CodeRef, ...] = ()
     gate: GatePlan | None = None
     service: ServicePlan | None = None
+    environment: EnvironmentPlan | None = None

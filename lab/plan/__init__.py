@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from lab import sides
 from lab.contracts import Capabilities
 from lab.errors import InputError
-from lab.model import Cell, CodeRef, Plan, ServicePlan
+from lab.model import Cell, CodeRef, EnvironmentPlan, Plan, ServicePlan
 from lab.plan import checks
 from lab.plan.cells import Cells, Driving, budget
 from lab.plan.placing import place, shape
 from lab.power import VERDICT_DEPLOYMENTS, detectable_ratio
 from lab.scenario import Scenario, Serve
 from lab.settings import Settings
+from lab.sides import Placed
 
 __all__ = ["ASSUMED_SPREAD", "DRIVER_RATE_PER_S", "compile", "place", "shape"]
 
@@ -31,11 +32,12 @@ def compile(
     spread: float | None = None,
     rate_per_driver_per_s: float | None = None,
     refs: Sequence[CodeRef] = (),
+    placed: Placed | None = None,
 ) -> Plan:
     """`spread`: the learned log-scale standard deviation between deployments on this machine; None assumes 10 %.
     `rate_per_driver_per_s`: what one driver process was seen to send here without being late; None assumes DRIVER_RATE_PER_S. With `refs`
-    (base and head) every subject is planned once of each side, as often as the gate may need."""
-    body = _served(scenario, settings, capabilities, refs)
+    (base and head) every subject is planned once of each side, as often as the gate may need; `placed`: as its own code places it."""
+    body = _served(scenario, settings, capabilities, refs, placed or {})
     driving = Driving(
         capabilities=capabilities,
         asked=settings.driver_processes,
@@ -50,6 +52,7 @@ def compile(
         driving=driving,
         deployments=deployments,
         sides=tuple(r.name for r in refs),
+        placed=placed or {},
     ).all()
     checks.cells(cells, settings.provider, capabilities)
     return dataclasses.replace(
@@ -62,13 +65,13 @@ def compile(
     )
 
 
-def _served(scenario: Scenario, settings: Settings, capabilities: Capabilities, refs: Sequence[CodeRef]) -> Serve:
+def _served(scenario: Scenario, settings: Settings, capabilities: Capabilities, refs: Sequence[CodeRef], placed: Placed) -> Serve:
     """The body of a scenario that can be planned here. Raises InputError for any other."""
     body = scenario.body
     if not isinstance(body, Serve):
         raise InputError(f"{scenario.name} is a scenario of kind {body.kind}", "`lab train` runs kind train")
     checks.sizes(body)
-    sides.check(scenario.name, body, refs)
+    sides.check(scenario.name, body, refs, placed)
     if capabilities.deploys and not body.architectures:
         raise InputError(
             f"{scenario.name} names no architecture", f"provider {settings.provider} deploys; `lab list architectures` shows which"
@@ -105,6 +108,7 @@ def _planned(
         scaler=capabilities.scaler,
         gate=sides.gate(body),
         service=ServicePlan(**body.service.model_dump()) if body.service else None,
+        environment=EnvironmentPlan(**body.environment.model_dump()) if body.environment else None,
     )
 
 

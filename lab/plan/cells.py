@@ -6,17 +6,18 @@ import dataclasses
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from lab import registry
 from lab.contracts import Capabilities
 from lab.errors import InputError
-from lab.model import Budget, Cell, Load, TimedFault
+from lab.model import Budget, Cell, Load, TimedFault, Topology
 from lab.model.plan import Place, Role
 from lab.model.workload import ModelSize
 from lab.plan.placing import place
 from lab.scenario import Fault, Serve, Subject
+from lab.sides import Placed
 
 LONGEST_ID = 40
 Side = Literal["", "base", "head"]
@@ -60,6 +61,7 @@ class Cells:
     driving: Driving
     deployments: int
     sides: tuple[Side, ...] = ()
+    placed: Placed = field(default_factory=dict)
 
     def all(self) -> list[Cell]:
         return (self._floors() if self.body.floor else []) + self._subjects()
@@ -79,7 +81,8 @@ class Cells:
             for turn, (subject, size) in subjects:
                 for side in order_of_sides:
                     name = "-".join(filter(None, (f"{block + 1:02d}", subject.architecture, subject.variant, size, side)))
-                    cell = self._cell(name, "subject", subject, size, block)
+                    own = self.placed.get((side, subject.architecture, subject.variant, size))
+                    cell = self._cell(name, "subject", subject, size, block, own)
                     cells.append(dataclasses.replace(cell, order=turn, code_ref=side))
         return cells
 
@@ -110,9 +113,10 @@ class Cells:
             )
         return name
 
-    def _cell(self, name: str, role: Role, subject: Subject, size: ModelSize, block: int) -> Cell:
+    def _cell(self, name: str, role: Role, subject: Subject, size: ModelSize, block: int, own: Topology | None = None) -> Cell:
+        """`own`: as the code of the cell's side places it, else ours does."""
         body, workload = self.body, registry.workload(self.body.workload)
-        topology = place(subject, body.workload, size, budget(body)) if self.deploys else None
+        topology = own or (place(subject, body.workload, size, budget(body)) if self.deploys else None)
         load = _load(body, self.driving.rate_per_s, topology is not None and topology.activated)
         return Cell(
             id=self._named(name),

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lab.model import Cell, Plan
+from lab.model import Cell, Plan, Topology
 from lab.power import GATE_DEPLOYMENTS, tellable, too_few
 from lab.progress import clock
 from lab.report import load
@@ -80,6 +80,19 @@ def _service(found: Plan) -> Iterator[str]:
     if found.service is not None:
         yield f"service     {found.service.start} (ready: GET {found.service.ready})"
         yield f"            build: {found.service.build or 'none'}"
+    elif found.refs:
+        yield f"placed      {_placed(found)}; workload and services are each side's own code"
+        yield f"            build: {found.environment.build if found.environment else 'a venv where pyproject.toml is a project'}"
+
+
+def _placed(found: Plan) -> str:
+    """Which subjects base and head stand up differently."""
+    seen: dict[str, list[Topology | None]] = {}
+    for cell in _first(found):
+        if cell.code_ref:
+            seen.setdefault(" ".join(filter(None, (cell.architecture, cell.variant, cell.model_size))), []).append(cell.topology)
+    differ = [name for name, topologies in seen.items() if any(each != topologies[0] for each in topologies)]
+    return f"differently on base and head: {', '.join(differ)}" if differ else "the same on base and head"
 
 
 def _gate(found: Plan) -> Iterator[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import plan, registry, scenario
+from lab import plan, registry, scenario, sides
 from lab.analysis import cost
 from lab.analysis.summarize import group_names
 from lab.contracts import Capabilities
@@ -19,6 +19,14 @@ from tests.unit.summaries import group
 
 CHECKOUT = Capabilities(isolation="pinned", enforcement="affinity", deploys=False, measures_usage=True)
 REFS = (CodeRef(name="base", commit="a" * 40), CodeRef(name="head", commit="b" * 40, dirty=True))
+EMBEDDED = dataclasses.replace(CHECKOUT, deploys=True, scales_to_zero=True)
+PLACED = """
+kind: serve
+workload: noop
+architectures: [three_tier]
+load: {rates_per_s: [5]}
+gate: {thresholds: ["p50_ms vs base < +20 %"], least: 2, most: 2}
+"""
 TEXT = repositories.SCENARIO.format(build="make", python="python3")
 
 
@@ -30,10 +38,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def compiled(project: Path, text: str = TEXT, refs: tuple[CodeRef, ...] = REFS) -> Plan:
+def compiled(project: Path, text: str = TEXT, refs: tuple[CodeRef, ...] = REFS, placed: sides.Placed | None = None) -> Plan:
     path = project / "gate.yaml"
     path.write_text(text)
-    return plan.compile(scenario.load(str(path)), Settings(provider="checkout"), CHECKOUT, refs=refs)
+    loaded = scenario.load(str(path))
+    own = isinstance(loaded.body, scenario.Serve) and loaded.body.service is not None
+    can, provider = (CHECKOUT, "checkout") if own else (EMBEDDED, "embedded")
+    return plan.compile(loaded, Settings(provider=provider), can, refs=refs, placed=placed)
 
 
 def problems(project: Path, text: str) -> tuple[str, ...]:
@@ -90,7 +101,47 @@ def test_two_commits_need_a_gate_and_a_service(project: Path) -> None:
     with pytest.raises(InputError, match="has no `gate:`"):
         compiled(project, TEXT.partition("gate:")[0])
     with pytest.raises(InputError, match="measures architectures"):
-        compiled(project, "kind: serve\nworkload: noop\narchitectures: [three_tier]\nload: {rates_per_s: [5]}\n")
+        compiled(project, PLACED)
+
+
+def test_each_side_is_what_its_own_code_places(project: Path) -> None:
+    ours = compiled(project, PLACED, ()).cells[-1].topology
+    assert ours is not None
+    theirs = dataclasses.replace(ours, cpus=0.5, options={"app_concurrency": 3})
+    keys = [(side, "three_tier", "", "M") for side in ("base", "head")]
+    found = compiled(project, PLACED, placed=dict(zip(keys, (theirs, ours), strict=True)))
+    subjects = [c for c in found.cells if c.role == "subject"]
+    assert [c.code_ref for c in subjects] == ["base", "head", "head", "base"]
+    assert [c.topology for c in subjects] == [theirs, ours, ours, theirs]
+    assert subjects[0].options == {"app_concurrency": 3}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            "rates_per_s: [5]",
+            "rates_per_s: [6]",
+            "load of three_tier M: base ladder 5/s for 5 s, poisson, head ladder 6/s for 5 s, poisson",
+        ),
+        ("workload: noop", "workload: noop\nbudget: {cpus: 0.5}", "budget: base 1 CPU and 3072 MiB, head 0.5 CPU and 3072 MiB"),
+        ("workload: noop", "workload: vision", "workload: base noop, head vision"),
+        ("[three_tier]", "[three_tier, microservices]", "operations of microservices M: base nothing, head classify"),
+    ],
+)
+def test_sides_that_answer_different_questions_are_refused(project: Path, old: str, new: str, says: str) -> None:
+    plans = {"base": compiled(project, PLACED, ()), "head": compiled(project, PLACED.replace(old, new), ())}
+    with pytest.raises(InputError, match="base, head do not answer the same question") as caught:
+        sides.placed(plans)
+    assert any(says in problem for problem in caught.value.problems), caught.value.problems
+    same = {"base": plans["base"], "head": compiled(project, PLACED.replace("noop", "noop\nprimary_metric: p50_ms"), ())}
+    assert set(sides.placed(same)) == {("base", "three_tier", "", "M"), ("head", "three_tier", "", "M")}
+
+
+def test_an_environment_belongs_to_architectures(project: Path) -> None:
+    made = compiled(project, PLACED + "environment: {build: make venv}\n", ()).environment
+    assert made is not None and (made.build, made.python) == ("make venv", ".venv/bin/python")
+    assert any("environment: found no architectures beside it" in p for p in problems(project, TEXT + "environment: {build: make venv}\n"))
 
 
 def test_a_workload_without_stages_needs_a_service(project: Path) -> None:

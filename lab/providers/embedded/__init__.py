@@ -4,17 +4,20 @@ Light to import: the activator loads it at every cold start, so everything heavi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.contracts import Capabilities, Deployment, Endpoint, Fault, Replicas
+from lab.contracts import Capabilities, Code, Deployment, Endpoint, Fault, Replicas
 from lab.errors import InputError, MachineError
 from lab.model import Event, Topology, Usage
 from lab.settings import Settings
 
 if TYPE_CHECKING:
+    from lab.contracts import Workload
     from lab.providers.embedded.control import Client, Standing
+    from lab.runtime.config import ModelAddress
 
 DEPLOY_MARGIN_S = 30.0  # on top of start_timeout_s: stopping what failed, and removing its data
 
@@ -27,6 +30,7 @@ class Provider:
 
         self._settings = settings if settings.object_store else replace(settings, object_store="seaweedfs")
         self._layout = Layout(settings.state)
+        self._sides: Mapping[str, Code] = {}
 
     def capabilities(self, cpus: float = 1.0) -> Capabilities:
         """`cpus`: the budget of the architecture, which decides how many cores it gets."""
@@ -102,32 +106,35 @@ class Provider:
 
     # ---- deployments ---------------------------------------------------------------------------------------------------
 
+    def run_code(self, sides: Mapping[str, Code]) -> None:
+        if sides and not self._wanted_standing().runs_code:
+            what = "the Lab that stands is of an older lab, which would run our code on both sides"
+            raise MachineError(what, "`lab down`, then again: the Lab keeps its data")
+        self._sides = dict(sides)
+
     def deploy(self, topology: Topology, deployment: str, seed: int) -> Deployment:
+        """A side's stages are known to its own code, which has placed them: only of ours can we say whether the topology breaks a rule."""
         from lab import registry
         from lab.providers.embedded.control import DeployRequest
-        from lab.rundir import write
-        from lab.runtime.config import ModelAddress
         from lab.runtime.naming import check_name
 
         check_name(deployment)
+        code = self._code(topology)
         workload = registry.workload(topology.workload)
-        broken = topology.problems(workload.stages, workload.operations)
+        broken = topology.problems(workload.stages, workload.operations) if code is None else []
         if broken:
             raise InputError(f"the topology of {topology.architecture} cannot be deployed: {'; '.join(broken)}", "mend its place()", broken)
         client = self._client()
         self._wanted_standing()
-        model, model_path = None, self._layout.state / "models" / deployment
-        name = workload.model_name(topology.model_size) if "model" in topology.needs else None
-        if name is not None:
-            data, digest = workload.model_bytes(topology.model_size)
-            write(model_path, data)
-            model = ModelAddress(key=f"models/{name}.onnx", sha256=digest)
+        model_path = self._layout.state / "models" / deployment
+        model = self._model(topology, code, workload, model_path)
         request = DeployRequest(
             topology=topology,
             deployment=deployment,
             seed=seed,
             operations=tuple(workload.operations),
-            project=str(registry.project().resolve()),
+            project=str((code.folder if code else registry.project()).resolve()),
+            python=code.python if code else "",
             model=model,
             model_path=str(model_path),
         )
@@ -135,6 +142,32 @@ class Provider:
             return client.call("deploy", request, Deployment, self._settings.start_timeout_s + DEPLOY_MARGIN_S)
         finally:
             model_path.unlink(missing_ok=True)
+
+    def _code(self, topology: Topology) -> Code | None:
+        side = str(topology.options.get("code_ref", ""))
+        if side and side not in self._sides:
+            raise InputError(f"nothing told of the code of side {side}", "call run_code first")
+        return self._sides.get(side)
+
+    def _model(self, topology: Topology, code: Code | None, workload: Workload, path: Path) -> ModelAddress | None:
+        """Written to `path`, where the topology serves one."""
+        from lab.rundir import write
+        from lab.runtime.config import ModelAddress
+
+        if "model" not in topology.needs:
+            return None
+        if code is not None:
+            served = code.models.get(topology.model_size)
+            if served is None:
+                return None
+            write(path, Path(served.path).read_bytes())
+            return ModelAddress(key=f"models/{served.name}.onnx", sha256=served.sha256)
+        name = workload.model_name(topology.model_size)
+        if name is None:
+            return None
+        data, digest = workload.model_bytes(topology.model_size)
+        write(path, data)
+        return ModelAddress(key=f"models/{name}.onnx", sha256=digest)
 
     def retire(self, deployment: str) -> None:
         from lab.providers.embedded.control import Nothing, RetireRequest

@@ -27,7 +27,8 @@ class Nothing:
 @dataclass(frozen=True, kw_only=True)
 class DeployRequest:
     """`operations`: those of the workload; the supervisor runs no code of workloads. `model_path` is the file that becomes `model` in
-    the bucket. `project` is the user's folder, where the services look for workloads of their own."""
+    the bucket. `project` is the user's folder, where the services look for workloads of their own. `python`: the interpreter that the
+    services run in; empty: the supervisor's."""
 
     topology: Topology
     deployment: str
@@ -36,6 +37,7 @@ class DeployRequest:
     project: str
     model: ModelAddress | None = None
     model_path: str = ""
+    python: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,8 @@ class ShutdownRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """`down` names platform services that have died, with how."""
+    """`down` names platform services that have died, with how. `runs_code`: whether it heeds a request's `python`; one of an older lab does
+    not."""
 
     lab_id: str
     pid: int
@@ -76,6 +79,7 @@ class Standing:
     endpoints: tuple[Endpoint, ...]
     down: tuple[str, ...] = ()
     deployments: tuple[str, ...] = ()
+    runs_code: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

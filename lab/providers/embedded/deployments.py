@@ -39,7 +39,7 @@ class Deployed:
         self.routed = False  # the gateway has one URL, which is that of the last deployment
         self._layout, self._platform = layout, platform
         self._folder = layout.deployment(self.id)
-        self._starter = Starter(folder=self._folder, record=record, cpus=cpus, project=request.project)
+        self._starter = Starter(folder=self._folder, record=record, cpus=cpus, project=request.project, python=request.python)
         self._lock = threading.Lock()
         self._instances: list[Instance] = []
         self._processes: dict[int, Process] = {}  # every one that runs, ready or not

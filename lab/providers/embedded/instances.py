@@ -29,6 +29,8 @@ ENVIRONMENT: Mapping[str, str | None] = {
     "PYTHONDONTWRITEBYTECODE": None,  # else every cold start would compile every module
 }
 
+TO_OUR_CODE = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadyLine:
@@ -72,12 +74,14 @@ class Instance:
 
 @dataclass(frozen=True, kw_only=True)
 class Starter:
-    """What all instances of a deployment share. `cpus` are those of the architecture."""
+    """What all instances of a deployment share. `cpus` are those of the architecture. `python`: an interpreter of their own, which nothing
+    of ours may lead to other code."""
 
     folder: Path
     record: Record
     cpus: tuple[int, ...]
     project: str
+    python: str = ""
 
     def log(self, service: str, number: int) -> Path:
         return self.folder / "logs" / f"{service}-{number}.log"
@@ -94,10 +98,10 @@ class Starter:
                 path = self.folder / f"{config.service}-{config.instance}.json"
                 write_secret(path, encode(replace(config, listen_fd=listener.fileno(), ready_fd=told)).decode())
                 command = Command(
-                    argv=[sys.executable, "-m", module, str(path)],
+                    argv=[self.python or sys.executable, "-m", module, str(path)],
                     service=config.service,
                     log=self.log(config.service, config.instance),
-                    env={**ENVIRONMENT, "LAB_PROJECT": self.project},
+                    env={**ENVIRONMENT, **dict.fromkeys(TO_OUR_CODE if self.python else ()), "LAB_PROJECT": self.project},
                     cwd=self.folder,
                     pass_fds=(listener.fileno(), told),
                     cpus=self.cpus,

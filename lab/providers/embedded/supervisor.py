@@ -124,6 +124,7 @@ class Supervisor:
             endpoints=self.platform.endpoints,
             down=tuple(self.platform.down()),
             deployments=tuple(self._deployed),
+            runs_code=True,
         )
 
     def deploy(self, request: control.DeployRequest) -> Deployment:
