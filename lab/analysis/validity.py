@@ -118,7 +118,10 @@ def _of_a_step(measured: Measured, step: Step, plan: Plan, found: Findings) -> N
 def _driver(measured: Measured, step: Step) -> Iterator[str]:
     load = measured.cell.load
     if load.closed:  # nothing is due before it is sent
-        if step.offered < load.requests:
+        if load.ends == "window":
+            if step.offered >= load.requests:
+                yield f"all {load.requests} requests were sent before the window of {load.window_s:g} s ended; wanted more than fit into it"
+        elif step.offered < load.requests:
             yield f"{step.offered} of {load.requests} requests were sent within {load.window_s:g} s"
         return
     if len(step.lag_ms) and (lag := quantile(step.lag_ms, 0.99)) > LAG_LIMIT_MS:
