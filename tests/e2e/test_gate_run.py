@@ -132,7 +132,8 @@ def test_without_base_the_working_tree_is_measured_as_it_is(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_trial_of_the_experiment_is_a_real_gate_that_is_kept(tmp_path: Path) -> None:
+def test_a_trial_of_the_experiment_is_a_real_gate_that_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_LOCK", str(tmp_path / "lock"))
     bench = experiment_aa.Bench(folder=tmp_path, deployments=2)
     bench.stand()
     trial = bench.measure("same")
