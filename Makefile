@@ -3,7 +3,7 @@ PYTHON ?= python3
 PROVIDER ?= embedded
 LAB := .venv/bin/lab --provider $(PROVIDER)
 
-.PHONY: help compare test test-kind lint lab-up lab-down doctor clean bench bench-peers
+.PHONY: help compare test test-kind lint lab-up lab-down doctor clean bench bench-peers experiment-stall experiment-invalid experiment-aa
 
 help:           ## these lines
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -42,6 +42,15 @@ bench: .venv/dev  ## the lab's own hot paths beside those of commit BASE (defaul
 bench-peers: .venv/dev  ## the driver beside hey, vegeta and the official MLPerf LoadGen, as far as they are installed
 	.venv/bin/uv pip install --quiet --python .venv/bin/python -e '.[peers]'
 	PYTHONPATH=. .venv/bin/python benchmarks/peers.py --rates 100,200 --rounds 5
+
+experiment-stall: .venv/dev  ## a frozen server in an open and a closed loop, beside theory: 3 minutes
+	.venv/bin/python -m benchmarks.experiment_stall
+
+experiment-invalid: .venv/dev  ## what must end INVALID: overloaded driver, noisy neighbour, cold wave, fast and wrong: 3 minutes
+	.venv/bin/python -m benchmarks.experiment_invalid
+
+experiment-aa: .venv/dev  ## hours: a gate of one commit against itself, and against +10 %; TRIALS=40 DEPLOYMENTS=20; goes on where it was
+	.venv/bin/python -m benchmarks.experiment_aa --trials $(or $(TRIALS),40) --deployments $(or $(DEPLOYMENTS),20)
 
 # uv installs five times faster than pip; it comes from the package index like everything else.
 .venv/bin/uv:

@@ -218,7 +218,8 @@ def _words(driven: Driven, cell: Cell) -> str:
 
 def _window_words(driven: Driven, load: Load) -> str:
     if load.closed:
-        return f"{driven.total} requests, {load.max_in_flight} at once"
+        fits = f"as many requests as fit into {load.window_s:g} s" if load.ends == "window" else f"{driven.total} requests"
+        return f"{fits}, {load.max_in_flight} at once"
     if load.search is not None:
         return f"{driven.rate_per_s:g} requests/s (probe {driven.step + 1} of {load.search.most_probes} at most)"
     return f"{load.rates_per_s[driven.step]:g} requests/s (step {driven.step + 1} of {len(load.rates_per_s)})"

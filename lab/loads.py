@@ -215,13 +215,14 @@ class Replay(_Kind):
 
 
 class _Closed(_Kind):
-    """`requests`, at most for `window_max_s`."""
+    """`requests`, at most for `window_max_s`; with `ends: window` as many as fit into that time, and `requests` are more than do."""
 
     requests: Annotated[int, Field(ge=1, le=100_000)] = 200
     window_max_s: WindowS = 60.0
+    ends: Literal["requests", "window"] = "requests"
 
     def closed(self, kind: Literal["single_stream", "offline"], max_in_flight: int) -> Load:
-        own = {"kind": kind, "requests": self.requests, "max_in_flight": max_in_flight}
+        own = {"kind": kind, "requests": self.requests, "max_in_flight": max_in_flight, "ends": self.ends}
         return self.load((0.0,), self.window_max_s, **own)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import statistics
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -39,6 +43,16 @@ class Handler(BaseHTTPRequestHandler):
 
 ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 '''
+# The same with a fixed amount of work instead of a time: its time shows whatever disturbs it, as a real service's does.
+WORKING = SERVICE.replace("for so many milliseconds", "with so many rounds of SHA-256").replace("import time\n", "import hashlib\n")
+WORKING = WORKING.replace("from busy import BUSY_MS", "from busy import ROUNDS").replace(
+    """        until = time.perf_counter() + BUSY_MS / 1e3
+        while time.perf_counter() < until:
+            pass
+""",
+    """        hashlib.pbkdf2_hmac("sha256", b"work", b"salt", ROUNDS)
+""",
+)
 WORKLOAD = '''
 """Asks for the double of a number."""
 from lab.model import Operation, Request
@@ -86,18 +100,43 @@ def commit(folder: Path, **files: str) -> str:
     return git(folder, "rev-parse", "HEAD")
 
 
-def made(folder: Path, *, base_ms: float = 1.0, head_ms: float = 4.0, build: str = "test -f busy.py", scenario: str = SCENARIO) -> Path:
-    """The repository's folder: two commits of which the second one's service is busy for `head_ms`."""
+def begun(folder: Path, scenario: str) -> Path:
+    """The repository's folder without a commit: a workload, and `scenario` as scenarios/gate.yaml."""
     for name in ("workloads", "scenarios"):
         (folder / name).mkdir(parents=True)
     git(folder, "init", "-q", "-b", "main")
     (folder / "workloads" / "double.py").write_text(WORKLOAD)
-    (folder / "scenarios" / "gate.yaml").write_text(scenario.format(build=build, python=sys.executable))
+    (folder / "scenarios" / "gate.yaml").write_text(scenario)
     (folder / ".gitignore").write_text("reports/\nhome/\ntmp/\n")
+    return folder
+
+
+def made(folder: Path, *, base_ms: float = 1.0, head_ms: float = 4.0, build: str = "test -f busy.py", scenario: str = SCENARIO) -> Path:
+    """The repository's folder: two commits of which the second one's service is busy for `head_ms`."""
+    begun(folder, scenario.format(build=build, python=sys.executable))
     (folder / "tmp").mkdir()
     commit(folder, server_py=SERVICE, busy_py=f"BUSY_MS = {base_ms}\n")
     commit(folder, busy_py=f"BUSY_MS = {head_ms}\n")
     return folder
+
+
+def working(folder: Path, scenario: str, rounds: Mapping[str, int]) -> Path:
+    """The repository's folder: a commit for each of `rounds`, tagged with its name."""
+    begun(folder, scenario)
+    for name, number in rounds.items():
+        commit(folder, server_py=WORKING, busy_py=f"ROUNDS = {number}\n")
+        git(folder, "tag", name)
+    return folder
+
+
+def rounds_of(ms: float, *, turns: int = 15) -> int:
+    """So many rounds of WORKING take `ms` on a CPU of this machine now."""
+    number, took_s = 20_000, []
+    for _ in range(turns):
+        began = time.perf_counter()
+        hashlib.pbkdf2_hmac("sha256", b"work", b"salt", number)
+        took_s.append(time.perf_counter() - began)
+    return round(number * ms / 1e3 / statistics.median(took_s))
 
 
 def environment(folder: Path) -> dict[str, str]:

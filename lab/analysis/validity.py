@@ -118,7 +118,10 @@ def _of_a_step(measured: Measured, step: Step, plan: Plan, found: Findings) -> N
 def _driver(measured: Measured, step: Step) -> Iterator[str]:
     load = measured.cell.load
     if load.closed:  # nothing is due before it is sent
-        if step.offered < load.requests:
+        if load.ends == "window":
+            if step.offered >= load.requests:
+                yield f"all {load.requests} requests were sent before the window of {load.window_s:g} s ended; wanted more than fit into it"
+        elif step.offered < load.requests:
             yield f"{step.offered} of {load.requests} requests were sent within {load.window_s:g} s"
         return
     if len(step.lag_ms) and (lag := quantile(step.lag_ms, 0.99)) > LAG_LIMIT_MS:
@@ -137,7 +140,8 @@ def _others(measured: Measured, step: Step, at: str, counts: bool, found: Findin
     """What other programs used of the machine: all that was busy less the driver, the lab and what is measured. A warning at most where
     the provider does not tell the CPU of what is measured, which then is in it."""
     cores = _foreign_cores(measured, step)
-    told = step.cpu_architecture_s is not None and step.cpu_platform_s is not None
+    no_platform = not measured.counters.of("platform")  # as of a service of the user's own
+    told = step.cpu_architecture_s is not None and (no_platform or step.cpu_platform_s is not None)
     if cores is None or cores <= (FOREIGN_SEEN if told else FOREIGN_LIMIT):
         return
     over = cores > FOREIGN_LIMIT

@@ -71,7 +71,8 @@ class Load:
     replay: in one window, those of `trace`.
     search: `rates_per_s` is the first probe's; the others, windows of their own with gaps between them, are in the cell's status.
     Closed loops have one window, of `window_s` at most, and the rate 0, because they ask for none: single_stream sends `requests` one by
-    one, offline all of them with `max_in_flight` on the wire."""
+    one, offline all of them with `max_in_flight` on the wire. `ends`: after so many requests; or with the window, then `requests` are more
+    than can be sent in it."""
 
     rates_per_s: tuple[float, ...]
     window_s: float
@@ -87,6 +88,7 @@ class Load:
     search: Search | None = None
     requests: int = 0
     max_in_flight: int = 0
+    ends: Literal["requests", "window"] = "requests"
 
     @property
     def closed(self) -> bool:

@@ -29,6 +29,8 @@ def planned(load: Load) -> str:
         return (
             f"search {ends}: {s.most_probes} probes at most x {load.window_s:g} s, {load.arrival}, p{s.percentile:g} <= {s.limit_ms:g} ms"
         )
+    if load.closed and load.ends == "window":
+        return f"{load.kind}: as many requests as fit into {load.window_s:g} s, {load.max_in_flight} at once"
     if load.closed:
         return f"{load.kind}: {load.requests} requests, {load.max_in_flight} at once, {load.window_s:g} s at most"
     expected = round(sum(load.rates_per_s) * load.window_s)

@@ -82,8 +82,11 @@ def lesson(name: str) -> Lesson:
 
 
 def _lesson(folder: Path) -> Lesson:
-    title = re.search(r"^# (.+)$", (folder / "lesson.md").read_text(), re.MULTILINE)
-    return Lesson(name=folder.name, title=title[1] if title else "", folder=folder, scenarios=tuple(sorted(folder.glob("*.yaml"))))
+    """Scenarios in the order in which its page runs them."""
+    page = (folder / "lesson.md").read_text()
+    title = re.search(r"^# (.+)$", page, re.MULTILINE)
+    scenarios = sorted(folder.glob("*.yaml"), key=lambda path: (page.find(f"/{path.name}"), path.name))
+    return Lesson(name=folder.name, title=title[1] if title else "", folder=folder, scenarios=tuple(scenarios))
 
 
 # ---- start -----------------------------------------------------------------------------------------------------------

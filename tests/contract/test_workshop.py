@@ -19,6 +19,7 @@ CAPABLE = Capabilities(isolation="none", enforcement="none", scales_to_zero=True
 
 MINUTES = 20
 READING_S = 15 * 60  # predicting and explaining
+CAPABLE = Capabilities(isolation="none", enforcement="none", scales_to_zero=True, scaler="any", faults=("kill", "pause"), system_cpus=(0,))
 
 each_workshop = pytest.mark.parametrize("name", registry.workshops())
 
@@ -29,8 +30,7 @@ def test_it_has_pages_scenarios_and_questions_of_its_own(name: str) -> None:
     assert found.title
     assert found.scenarios
     page = (found.folder / "lesson.md").read_text()
-    for path in found.scenarios:
-        assert f"lab run {name}/{path.name}" in page
+    assert re.findall(rf"lab run ({name}/\S+)", page) == [f"{name}/{path.name}" for path in found.scenarios]
     assert f"lab workshop check {name}" in page
     assert re.search(r"usually get wrong", (found.folder / "trainer.md").read_text())
     questions = found.questions()

@@ -8,11 +8,16 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from benchmarks import experiment_invalid
+from benchmarks.experiment_invalid import Experiment
+from lab.analysis.results import Summary
 from tests.answering import Answering
 
 pytestmark = pytest.mark.slow
@@ -29,12 +34,6 @@ def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     own = {"LAB_HOME": str(folder / "home"), "LAB_LOCK": str(folder / "lock"), "LAB_RUNS": str(folder / "runs"), "COLUMNS": "200"}
     environment = {k: v for k, v in os.environ.items() if not k.startswith("LAB_")} | own
     return subprocess.run([sys.executable, "-m", "lab", *words], cwd=folder, env=environment, text=True, capture_output=True, timeout=180)
-
-
-def reasons(found: dict[str, Any]) -> str:
-    (cell,) = found["summary"]["cells"]
-    assert not cell["valid"]
-    return "\n".join(cell["reasons"])
 
 
 def shows_no_figure(folder: Path, found: dict[str, Any]) -> None:
@@ -64,28 +63,11 @@ def stats(value: Any) -> Iterator[dict[str, Any]]:
         yield from stats(each)
 
 
-def test_an_overloaded_driver(tmp_path: Path) -> None:
-    found = run(tmp_path, "--set", "driver_processes=1", "run", "experiments/overloaded-driver")
-    assert re.search(r"the driver('s lag p99 is .* ms| dropped \d+| sent \d+ of| used \d+% of its core)", reasons(found))
-    shows_no_figure(tmp_path, found)
-
-
-def test_a_noisy_neighbour(tmp_path: Path) -> None:
-    found = run(tmp_path, "run", "experiments/noisy-neighbour")
-    assert re.search(r"at 20/s: other programs used \d\.\d+ of a core; limit 0\.25", reasons(found))
-    assert "the planned" not in reasons(found) and "does not have" not in reasons(found)
-    shows_no_figure(tmp_path, found)
-
-
-def test_a_cold_wave(tmp_path: Path) -> None:
-    found = run(tmp_path, "run", "experiments/cold-wave")
-    assert re.search(r"at 5/s: \d+ of \d+ requests of the warm window met a cold start; limit 1%", reasons(found))
-    assert "died" not in reasons(found), "it was killed as planned"
-    shows_no_figure(tmp_path, found)
-
-
-def test_fast_and_wrong(tmp_path: Path) -> None:
-    with Answering() as service:
-        found = run(tmp_path, "--provider", "external", "--url", f"{service.url}/wrong", "run", "experiments/fast-and-wrong")
-    assert re.search(r"classify: (\d+) of \1 answers were wrong \(100\.0%\); limit 0\.0%", reasons(found))
+@pytest.mark.parametrize("experiment", experiment_invalid.EXPERIMENTS, ids=lambda e: e.scenario.partition("/")[2])
+def test_it_ends_invalid_with_its_sentence(tmp_path: Path, experiment: Experiment) -> None:
+    with ExitStack() as around:
+        url = around.enter_context(Answering()).url if experiment.wrong else ""
+        found = run(tmp_path, *experiment_invalid.words(experiment, url))
+    right, line = experiment_invalid.judge(experiment, msgspec.convert(found["summary"], Summary))
+    assert right, line
     shows_no_figure(tmp_path, found)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks import experiment_aa
 from tests import repositories
 from tests.repositories import commit, environment, git, lab, processes, worktrees
 
@@ -128,6 +129,19 @@ def test_without_base_the_working_tree_is_measured_as_it_is(tmp_path: Path) -> N
     samples = pq.read_table(next(run.glob("cells/*-service-*/samples.parquet"))).to_pandas()
     assert np.median(samples.done_s - samples.sent_s) * 1e3 > 11
     assert processes(folder) == []
+
+
+@pytest.mark.slow
+def test_a_trial_of_the_experiment_is_a_real_gate_that_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_LOCK", str(tmp_path / "lock"))
+    bench = experiment_aa.Bench(folder=tmp_path, deployments=2)
+    bench.stand()
+    trial = bench.measure("same")
+    assert bench.trials() == [trial] and trial.verdict == "INCONCLUSIVE", "two deployments tell nothing"
+    if not trial.invalid:  # else this machine is too busy to measure
+        assert set(trial.metrics) == set(experiment_aa.METRICS)
+        assert all(len(m.changes) == 2 for m in trial.metrics.values())
+    assert processes(bench.repository) == [] and worktrees(bench.repository) == []
 
 
 # ---- what can be wrong -------------------------------------------------------------------------------------------------------

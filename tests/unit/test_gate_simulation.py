@@ -2,71 +2,33 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy import stats
 
 from lab.analysis.gate import decided, judge
 from lab.analysis.spending import levels
+from tests.gate_trials import LOOKS, drawn, outcomes, share
 from tests.unit import gates
 
-LOOKS = (10, 15, 20)
-SPREAD = 0.03  # between deployments of one arm, on the log scale, of which half the variance is shared by the metrics
-DRIFT = 0.03  # of the machine from block to block, which pairing takes out
 METRICS = ("p50_ms", "p95_ms", "cpu_ms", "memory_mib", "mean_ms")
-Logs = NDArray[np.float64]
-
-
-def drawn(trials: int, metrics: int, effects: tuple[float, ...], spread: float = SPREAD, seed: int = 5) -> tuple[Logs, Logs]:
-    """Logs of base and head: trials x metrics x deployments; head's are higher by log(effect) of each metric."""
-    rng = np.random.default_rng(seed)
-    drift = DRIFT * rng.standard_normal((trials, 1, LOOKS[-1]))
-
-    def arm() -> Logs:
-        common = rng.standard_normal((trials, 1, LOOKS[-1]))
-        own = rng.standard_normal((trials, metrics, LOOKS[-1]))
-        return np.asarray(drift + spread * math.sqrt(0.5) * (common + own))
-
-    return arm(), arm() + np.log(effects)[:, None]
-
-
-def outcomes(base: Logs, head: Logs, limit: float) -> tuple[NDArray[np.str_], NDArray[np.int_]]:
-    """Of every trial: PASS, FAIL or INCONCLUSIVE, and at which look."""
-    trials, metrics, _ = base.shape
-    verdict, at = np.full(trials, "INCONCLUSIVE"), np.full(trials, LOOKS[-1])
-    for look, level in zip(LOOKS, levels(LOOKS), strict=True):
-        test = stats.ttest_1samp((head - base)[:, :, :look], 0.0, axis=-1)
-        interval = test.confidence_interval(1 - level / metrics)
-        failed = (interval.low >= math.log(limit)).any(axis=1)
-        passed = (interval.high < math.log(limit)).all(axis=1)
-        for name, hit in (("FAIL", failed), ("PASS", passed & ~failed)):
-            now = hit & (verdict == "INCONCLUSIVE")
-            verdict[now], at[now] = name, look
-    return verdict, at
-
-
-def share(verdict: NDArray[np.str_], name: str) -> float:
-    return float(np.mean(verdict == name))
 
 
 @pytest.mark.parametrize("metrics", [1, 3, 5])
 @pytest.mark.parametrize("spread", [0.01, 0.03, 0.1])
 def test_a_a_alarms_in_at_most_one_gate_of_forty_even_where_the_limit_is_no_change_at_all(metrics: int, spread: float) -> None:
-    base, head = drawn(8000, metrics, (1.0,) * metrics, spread)
+    base, head = drawn(8000, (1.0,) * metrics, spread)
     assert share(outcomes(base, head, limit=1.0)[0], "FAIL") <= 1 / 40
 
 
 @pytest.mark.parametrize("metrics", [1, 3, 5])
 def test_a_regression_exactly_at_the_limit_passes_in_at_most_one_gate_of_forty(metrics: int) -> None:
-    base, head = drawn(8000, metrics, (1.05,) + (1.0,) * (metrics - 1))
+    base, head = drawn(8000, (1.05,) + (1.0,) * (metrics - 1))
     assert share(outcomes(base, head, limit=1.05)[0], "PASS") <= 1 / 40
 
 
 def test_a_a_at_five_per_cent_never_alarms_and_mostly_passes() -> None:
-    verdict, at = outcomes(*drawn(8000, 3, (1.0,) * 3), limit=1.05)
+    verdict, at = outcomes(*drawn(8000, (1.0,) * 3), limit=1.05)
     assert share(verdict, "FAIL") <= 1 / 1000
     assert share(verdict, "PASS") >= 0.95
     assert np.mean(at[verdict == "PASS"] < LOOKS[-1]) > 0.5  # most stop early
@@ -74,21 +36,21 @@ def test_a_a_at_five_per_cent_never_alarms_and_mostly_passes() -> None:
 
 @pytest.mark.parametrize("slower", [1, 3])
 def test_ten_per_cent_is_found_in_ninety_five_of_a_hundred(slower: int) -> None:
-    verdict, _ = outcomes(*drawn(8000, 3, (1.10,) * slower + (1.0,) * (3 - slower)), limit=1.05)
+    verdict, _ = outcomes(*drawn(8000, (1.10,) * slower + (1.0,) * (3 - slower)), limit=1.05)
     assert share(verdict, "FAIL") >= 0.95
     assert share(verdict, "PASS") <= 1 / 1000
 
 
 def test_without_correction_the_same_trials_would_alarm_too_often() -> None:
     """The simulation can fail: three looks at three metrics, each at 95 %."""
-    base, head = drawn(8000, 3, (1.0,) * 3)
+    base, head = drawn(8000, (1.0,) * 3)
     alarms = [(stats.ttest_1samp((head - base)[:, :, :n], 0.0, axis=-1).confidence_interval(0.95).low > 0).any(axis=1) for n in LOOKS]
     assert np.mean(np.any(alarms, axis=0)) > 0.08
 
 
 @pytest.mark.parametrize(("effect", "limit"), [(1.0, "+5"), (1.1, "+5"), (1.05, "+5"), (1.0, "+0")])
 def test_the_judge_decides_as_simulated(effect: float, limit: str) -> None:
-    base, head = drawn(12, 3, (effect, 1.0, 1.0), seed=11)
+    base, head = drawn(12, (effect, 1.0, 1.0), seed=11)
     plan = gates.plan(*(f"{metric} vs base < {limit} %" for metric in METRICS[:3]))
     expected, at = outcomes(base, head, 1 + float(limit) / 100)
     for trial in range(len(base)):

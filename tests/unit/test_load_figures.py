@@ -50,8 +50,8 @@ def terminal_text(summary: Summary) -> str:
     return out.getvalue()
 
 
-def closed(kind: str, requests: int = 200) -> Callable[[Load], Load]:
-    return lambda given: replace(given, kind=kind, rates_per_s=(0.0,), requests=requests, max_in_flight=1)  # type: ignore[arg-type]
+def closed(kind: str, requests: int = 200, ends: str = "requests") -> Callable[[Load], Load]:
+    return lambda given: replace(given, kind=kind, rates_per_s=(0.0,), requests=requests, max_in_flight=1, ends=ends)  # type: ignore[arg-type]
 
 
 def late(tmp_path: Path) -> RunDir:
@@ -76,6 +76,12 @@ def test_a_closed_loop_has_service_times_and_says_what_it_hides(tmp_path: Path, 
 def test_a_closed_loop_that_was_cut_off_is_invalid(tmp_path: Path) -> None:
     summary = reloaded(late(tmp_path), closed("offline", 500))
     assert "in the closed loop: 200 of 500 requests were sent within 20 s" in summary.cells[2].reasons
+
+
+def test_a_closed_loop_that_its_window_ends_is_invalid_only_where_requests_ran_out(tmp_path: Path) -> None:
+    assert all(v.valid for v in reloaded(late(tmp_path / "a"), closed("single_stream", 500, "window")).cells)
+    spent = reloaded(late(tmp_path / "b"), closed("single_stream", 200, "window"))
+    assert any("all 200 requests were sent before the window of 20 s ended" in reason for reason in spent.cells[2].reasons)
 
 
 def searching(tmp_path: Path, verdicts: Mapping[str, tuple[str, ...]]) -> Summary:

@@ -124,6 +124,13 @@ def test_closed_loops_are_marked_and_ask_for_no_rate(tmp_path: Path, kind: str, 
     assert schedule.warmup(load, OPERATIONS, 1).offset_s.size
 
 
+def test_a_closed_loop_may_end_with_its_window(tmp_path: Path) -> None:
+    load = subject(compiled(tmp_path, lines("kind: single_stream", "requests: 5000", "ends: window", "window_max_s: 30"))).load
+    assert (load.ends, load.requests, load.window_s) == ("window", 5000, 30.0)
+    assert planned(load) == "single_stream: as many requests as fit into 30 s, 1 at once"
+    assert "5000 requests, 1 at once, 30 s at most" in planned(dataclasses.replace(load, ends="requests"))
+
+
 def test_a_search_knows_the_slo_and_its_most_probes(tmp_path: Path) -> None:
     found = compiled(tmp_path, lines("kind: search", "lowest_per_s: 50"), "slo: {latency_ms: 80}\n", driver=400.0)
     load = subject(found).load

@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -48,6 +49,22 @@ def test_scenarios_keep_the_promised_minutes(name: str, minutes: str) -> None:
         scenario.load(name), Settings(), Capabilities(isolation="pinned", enforcement="affinity", scaler="any", faults=("kill", "pause"))
     )
     assert found.expected_s <= limit_s
+
+
+def test_every_experiment_has_a_command_that_exists() -> None:
+    """That the commands parse, and that the make targets are there, is tested above, as of every command."""
+    rows = re.findall(r"^\| [^|]+ \| `([^`]+)` \| (\d+|hours) \| [^|]+ \|$", README, re.MULTILINE)
+    commands = [command for command, _ in rows]
+    assert set(commands) <= set(COMMANDS)
+    targets = re.findall(r"^(experiment-\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {f"make {target}" for target in targets} == {command for command in commands if command.startswith("make")}
+    known = {f"experiments/{path.stem}" for path in (ROOT / "scenarios/experiments").glob("*.yaml")}
+    runs = {command.split()[-1]: minutes for command, minutes in rows if command.startswith("lab")}
+    assert set(runs) == known | {"stall"}
+    can = Capabilities(isolation="pinned", enforcement="affinity", scales_to_zero=True, faults=("kill", "pause"), system_cpus=(0,))
+    for name, minutes in runs.items():
+        outside = replace(can, deploys=bool(scenario.load(name).body.architectures))  # type: ignore[union-attr]
+        assert plan.compile(scenario.load(name), Settings(), outside).expected_s <= 60 * int(minutes), name
 
 
 def test_every_serve_scenario_is_in_the_table() -> None:

@@ -105,6 +105,14 @@ def test_what_the_hypervisor_took_is_not_used_by_other_programs(tmp_path: Path) 
     assert verdict(summarize(build(tmp_path, Recipe(floor=False, broken={BAD: stolen})))).warnings == ()
 
 
+def test_a_service_that_has_no_platform_is_held_against_a_busy_machine_too(tmp_path: Path) -> None:
+    """As a gate's: all that is measured is told. The 0.05 of a core that the others' platform used is another program's."""
+    run = build(tmp_path, Recipe(floor=False, broken={BAD: busy(1.06, 0.45)}))
+    lines = run.cell(BAD).usage.read_bytes().splitlines(keepends=True)
+    rundir.write(run.cell(BAD).usage, b"".join(line for line in lines if b'"platform"' not in line))
+    assert verdict(summarize(run)).reasons == ("at 10/s: other programs used 0.66 of a core; limit 0.25",)
+
+
 def test_where_the_providers_cpu_is_unknown_a_busy_machine_is_a_warning(tmp_path: Path) -> None:
     recipe = Recipe(floor=False, behaviours={BAD: Behaviour(cpu_per_s=None)}, broken={BAD: busy(1.06, 0.45)})
     found = verdict(summarize(build(tmp_path, recipe)))
