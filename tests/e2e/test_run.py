@@ -187,7 +187,7 @@ def test_a_second_run_exits_3_and_names_the_first(project: Project) -> None:
 def test_a_full_disk_under_the_run_directory_is_told(project: Project) -> None:
     runs = project.folder / "runs"
     runs.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(runs)], capture_output=True, text=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120k", "tmpfs", str(runs)], capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"cannot mount here: {mounted.stderr.strip()}")
     try:
