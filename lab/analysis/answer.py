@@ -10,6 +10,7 @@ from lab.analysis.results import BreakEven, Costs, Effect, Group, Ranking, Summa
 from lab.analysis.transfer import cost_metric, said_rate
 from lab.analysis.waterfall import NO_HEADER
 from lab.model import Stat
+from lab.model.plan import CLOSED
 from lab.power import tellable, tells_nothing
 
 SPEED = ("p50_ms", "p95_ms", "p99_ms")
@@ -39,7 +40,7 @@ def _clusters(groups: Sequence[Group]) -> list[list[Group]]:
 def _cluster(summary: Summary, groups: Sequence[Group], effects: Sequence[Effect], costs: Costs | None, rankings: Sequence[Ranking]) -> str:
     where = f"model {groups[0].model_size}"
     if len(groups) == 1:
-        return f"At {where} there is only {groups[0].name}: nothing to compare it with."
+        return f"{groups[0].name}, {where}: {_alone(summary, groups[0])}. There is nothing to compare it with."
     names = [g.name for g in groups]
     lowest = min((s.rate_per_s for g in groups for s in g.steps), default=summary.primary_rate_per_s)
     fastest, why_fastest = _fastest(summary, names, effects, rankings)
@@ -53,6 +54,25 @@ def _cluster(summary: Summary, groups: Sequence[Group], effects: Sequence[Effect
         return f"At {where}: {cheapest}. No fastest can be named on this machine, because {why_fastest}."
     same = why_fastest == why_cheapest
     return f"At {where}: no winner can be named on this machine, because {why_fastest}{'' if same else f'; and {why_cheapest}'}."
+
+
+def _alone(summary: Summary, group: Group) -> str:
+    """Its figure of the load that it had."""
+    held = group.held_rate_per_s.value
+    if group.search is not None:
+        return f"the largest rate that held is {held:.4g} requests/s" if held is not None else "not even the lowest rate held"
+    primary = min(group.steps, key=lambda s: abs(s.rate_per_s - summary.primary_rate_per_s), default=None)
+    if primary is None:
+        return "no window was measured"
+    name = f"p{summary.slo_percentile:g}"
+    closed = summary.load_kind in CLOSED
+    told, of = (primary.service, "service ") if closed else (primary.latency, "")
+    at = "in a closed loop" if closed else f"at {said_rate(primary.rate_per_s)}"
+    found = [(p, told[p].value) for p in dict.fromkeys(("p50", name)) if p in told]
+    shown = [f"{of}{p} {value:.3g} ms" for p, value in found if value is not None]
+    if closed and primary.achieved_per_s.value is not None:
+        shown.append(f"{primary.achieved_per_s.value:.4g} answers/s")
+    return f"{at} {', '.join(shown)}" if shown else f"{at} no percentile is supported by its sample"
 
 
 # ---- who is fastest --------------------------------------------------------------------------------------------------

@@ -147,10 +147,15 @@ def test_what_stands_for_missing_headers_is_said(ranked: tuple[Ranking, ...]) ->
 
 
 def test_nothing_to_compare() -> None:
-    assert (
-        answer(summary(groups=(group("three_tier"),)), (), None, ())[0]
-        == "At model M there is only three_tier: nothing to compare it with."
-    )
+    only = group("three_tier")
+    said = answer(summary(groups=(only,)), (), None, ())[0]
+    step = next(s for s in only.steps if s.rate_per_s == summary().primary_rate_per_s)
+    assert said.startswith(f"three_tier, model M: at {step.rate_per_s:g} requests/s p50 {step.latency['p50'].value:.3g} ms")
+    assert said.endswith(" ms. There is nothing to compare it with.")
+    searched = answer(summary(groups=(group("three_tier", search=("one",)),)), (), None, ())[0]
+    assert f"the largest rate that held is {only.held_rate_per_s.value:.4g} requests/s" in searched
+    closed = answer(replace(summary(groups=(only,)), load_kind="single_stream"), (), None, ())[0]
+    assert "in a closed loop service p50 " in closed and closed.count(" answers/s") == 1
     assert "no architecture was measured" in answer(summary(groups=()), (), None, ())[0]
 
 
